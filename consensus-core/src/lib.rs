@@ -28,6 +28,8 @@ extern crate std;
 
 mod algorithm;
 mod ballot;
+#[cfg(feature = "check")]
+pub mod check;
 pub mod contract;
 mod effects;
 mod gate;
