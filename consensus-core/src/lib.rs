@@ -39,6 +39,8 @@ pub mod log;
 mod protocol;
 mod quorum;
 pub mod service;
+pub mod session;
+mod state_machine;
 pub mod storage;
 
 #[cfg(feature = "runtime")]
@@ -55,6 +57,7 @@ pub use gate::{Gate, Outlet};
 pub use ids::{Boot, ClientId, ClusterId, DiskId, GroupId, Index, Lsn, NodeId, Sequence, Token};
 pub use protocol::{Input, Invariants, Protocol, RecoverError, Violation};
 pub use quorum::{Flexible, Joint, Members, QuorumError, Tally, majority};
+pub use state_machine::StateMachine;
 pub use time::Time;
 pub use timers::Timers;
 pub use unsynced::{Since, Unsynced};

@@ -4,6 +4,9 @@
 //! simulator on virtual time, in a process over channels, on a real node behind QUIC. What a client
 //! sees is therefore the same code everywhere.
 
+pub mod key_value;
+pub mod replicated_log;
+
 use crate::{ClientId, NodeId, Protocol, Sequence, Time};
 use alloc::vec::Vec;
 use bytes::Bytes;

@@ -1,0 +1,394 @@
+//! The application's side of a replicated log: sessions, the state machine, and the three outcomes.
+
+use super::{Answer, Call, CallId, Outbox, Refusal, Service};
+use crate::{
+    ClientId, Decoder, Epoch, Field, Index, NodeId, Protocol, Sequence, StateMachine, Time, Token,
+    contract::replicated_log::{Event, Reason, Request},
+    log::{Commands, EntryKind, Run},
+    session::{Admission, Sessions},
+};
+use alloc::{
+    collections::{BTreeMap, VecDeque},
+    vec::Vec,
+};
+use bytes::Bytes;
+
+/// A command in the log: who asked, and what. Sequence zero opens the session and carries nothing.
+fn envelope(client: ClientId, sequence: Sequence, body: &[u8], out: &mut Vec<u8>) {
+    out.clear();
+    client.put(out);
+    sequence.put(out);
+    out.extend_from_slice(body);
+}
+
+/// Splits a command into who asked and what. Copies nothing.
+fn open_envelope(command: &[u8]) -> Option<(ClientId, Sequence, &[u8])> {
+    let (client, rest) = command.split_first_chunk::<16>()?;
+    let mut sequence = 0u64;
+    for (i, byte) in rest.iter().take(10).enumerate() {
+        sequence |= u64::from(byte & 0x7f).checked_shl(7 * i as u32)?;
+        if *byte < 0x80 {
+            let client = ClientId(u128::from_le_bytes(*client));
+            return Some((client, Sequence(sequence), &rest[i + 1..]));
+        }
+    }
+    None
+}
+
+/// Limits of a [`LogService`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Limits {
+    /// Calls that may wait at this node. Default 65,536; more are answered [`Refusal::Busy`].
+    pub calls_max: usize,
+    /// Bytes of one command. Default 1 MiB.
+    pub command_bytes_max: usize,
+    /// Open sessions. Default 100,000; must be the same on every node, for expiry is decided by the
+    /// log.
+    pub sessions_max: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            calls_max: 65_536,
+            command_bytes_max: 1 << 20,
+            sessions_max: 100_000,
+        }
+    }
+}
+
+/// Commands with a place, waiting to be applied there.
+#[derive(Debug)]
+struct Placed {
+    first: Index,
+    epoch: Epoch,
+    calls: Vec<CallId>,
+}
+
+/// A replicated state machine at one node, for any protocol that speaks the contract.
+///
+/// A client opens its session by a call with sequence zero, then numbers its calls from one. A call
+/// is answered [`Answer::Done`] when its command has been applied, [`Answer::Refused`] when it
+/// certainly will not be (another epoch's entry stands in its place, or it was never appended), and
+/// [`Answer::Unknown`] when this node cannot tell.
+#[derive(Debug)]
+pub struct LogService<S> {
+    node: NodeId,
+    machine: S,
+    sessions: Sessions,
+    limits: Limits,
+    applied: Index,
+    leader: Option<NodeId>,
+    next_token: u64,
+    /// Handed to the protocol, place not yet known.
+    proposed: BTreeMap<Token, Vec<CallId>>,
+    /// In the order of their places.
+    placed: VecDeque<Placed>,
+    /// Asked for, index not yet known.
+    reading: BTreeMap<Token, Vec<(CallId, Bytes)>>,
+    /// Index known, not yet applied.
+    ready: BTreeMap<Index, Vec<(CallId, Bytes)>>,
+    waiting: usize,
+    scratch: Vec<u8>,
+}
+
+impl<S: StateMachine> LogService<S> {
+    /// An empty state at `node`; the protocol tells it the rest.
+    pub const fn new(node: NodeId, machine: S, limits: Limits) -> Self {
+        Self {
+            node,
+            machine,
+            sessions: Sessions::new(limits.sessions_max),
+            limits,
+            applied: Index::ZERO,
+            leader: None,
+            next_token: 0,
+            proposed: BTreeMap::new(),
+            placed: VecDeque::new(),
+            reading: BTreeMap::new(),
+            ready: BTreeMap::new(),
+            waiting: 0,
+            scratch: Vec::new(),
+        }
+    }
+
+    /// The state, as of [`applied`](Self::applied).
+    pub const fn machine(&self) -> &S {
+        &self.machine
+    }
+
+    /// The last entry whose effect the state has.
+    pub const fn applied(&self) -> Index {
+        self.applied
+    }
+
+    fn token(&mut self) -> Token {
+        self.next_token += 1;
+        Token(self.next_token)
+    }
+
+    fn answer<P: Protocol>(&mut self, id: CallId, answer: Answer, out: &mut Outbox<P>) {
+        self.waiting = self.waiting.saturating_sub(1);
+        out.answer(id, answer);
+    }
+
+    fn answer_all<P: Protocol>(
+        &mut self,
+        calls: impl IntoIterator<Item = CallId>,
+        answer: &Answer,
+        out: &mut Outbox<P>,
+    ) {
+        for id in calls {
+            self.answer(id, answer.clone(), out);
+        }
+    }
+
+    /// Joins the request before it when that one is still in the outbox: one proposal a batch of
+    /// calls, one read round for all reads that arrive together.
+    fn propose<P: Protocol<Request = Request>>(&mut self, call: &Call, out: &mut Outbox<P>) {
+        envelope(call.client, call.sequence, &call.body, &mut self.scratch);
+        if let Some(Request::Propose {
+            token: Some(token),
+            commands,
+        }) = out.requests.last_mut()
+            && commands.payload_bytes() + self.scratch.len() <= Commands::BYTES_MAX / 64
+            && let Some(calls) = self.proposed.get_mut(token)
+        {
+            commands.push(&self.scratch);
+            calls.push(call.id);
+            return;
+        }
+        let token = self.token();
+        let commands = Commands::one(&self.scratch);
+        self.proposed.insert(token, alloc::vec![call.id]);
+        out.requests.push(Request::Propose {
+            token: Some(token),
+            commands,
+        });
+    }
+
+    fn read<P: Protocol<Request = Request>>(&mut self, call: Call, out: &mut Outbox<P>) {
+        if let Some(Request::Read { token }) = out.requests.last()
+            && let Some(calls) = self.reading.get_mut(token)
+        {
+            calls.push((call.id, call.body));
+            return;
+        }
+        let token = self.token();
+        self.reading
+            .insert(token, alloc::vec![(call.id, call.body)]);
+        out.requests.push(Request::Read { token });
+    }
+
+    /// Applies the entries of a run in order and answers whoever waits for them here.
+    fn apply<P: Protocol>(&mut self, run: &Run, out: &mut Outbox<P>) {
+        let mut index = run.first();
+        for command in run.iter() {
+            let answer = match run.kind() {
+                EntryKind::Command => self.execute(index, command),
+                EntryKind::Noop | EntryKind::Membership => Answer::Unknown,
+            };
+            self.applied = index;
+            self.settle(index, run.epoch(), answer, out);
+            index = index.next();
+        }
+        self.answer_ready(out);
+    }
+
+    fn execute(&mut self, index: Index, command: &[u8]) -> Answer {
+        let Some((client, sequence, body)) = open_envelope(command) else {
+            return Answer::Refused(Refusal::Malformed);
+        };
+        if sequence == Sequence(0) {
+            self.sessions.open(index, client);
+            return Answer::Done(Bytes::new());
+        }
+        match self.sessions.admit(index, client, sequence) {
+            Admission::Execute => {
+                let result = self.machine.apply(index, body);
+                self.sessions.record(client, sequence, result.clone());
+                Answer::Done(result)
+            }
+            Admission::Repeat(result) => Answer::Done(result),
+            Admission::Expired => Answer::Refused(Refusal::SessionExpired),
+        }
+    }
+
+    /// The call whose command was placed at `index` under `epoch` gets `answer`; one that was placed
+    /// there under another epoch has lost its place and is certainly not carried out.
+    fn settle<P: Protocol>(
+        &mut self,
+        index: Index,
+        epoch: Epoch,
+        answer: Answer,
+        out: &mut Outbox<P>,
+    ) {
+        while let Some(front) = self.placed.front()
+            && front.first.0 + (front.calls.len() as u64) <= index.0
+        {
+            self.placed.pop_front();
+        }
+        let Some(front) = self.placed.front() else {
+            return;
+        };
+        if front.first > index {
+            return;
+        }
+        let id = front.calls[(index.0 - front.first.0) as usize];
+        if front.epoch == epoch {
+            self.answer(id, answer, out);
+        } else {
+            self.answer(id, Answer::Refused(Refusal::NotLeader(self.leader)), out);
+        }
+    }
+
+    fn answer_ready<P: Protocol>(&mut self, out: &mut Outbox<P>) {
+        while let Some(entry) = self.ready.first_entry()
+            && *entry.key() <= self.applied
+        {
+            for (id, query) in entry.remove() {
+                let result = self.machine.read(self.applied, &query);
+                self.answer(id, Answer::Done(result), out);
+            }
+        }
+    }
+
+    fn reject<P: Protocol>(&mut self, token: Token, reason: &Reason, out: &mut Outbox<P>) {
+        let refusal = match reason {
+            Reason::NotLeader { hint } => Refusal::NotLeader(*hint),
+            _ => Refusal::Busy,
+        };
+        if let Some(calls) = self.proposed.remove(&token) {
+            self.answer_all(calls, &Answer::Refused(refusal), out);
+        }
+        if let Some(reads) = self.reading.remove(&token) {
+            self.answer_all(
+                reads.into_iter().map(|(id, _)| id),
+                &Answer::Refused(refusal),
+                out,
+            );
+        }
+    }
+
+    /// Where a proposal stands. A newer epoch's places replace older ones that lie at or after them:
+    /// this node led, lost its entries to a truncation, and leads again.
+    fn place<P: Protocol>(
+        &mut self,
+        token: Token,
+        first: Index,
+        epoch: Epoch,
+        out: &mut Outbox<P>,
+    ) {
+        let Some(calls) = self.proposed.remove(&token) else {
+            return;
+        };
+        while let Some(back) = self.placed.back_mut()
+            && back.first.0 + back.calls.len() as u64 > first.0
+        {
+            let kept = first.0.saturating_sub(back.first.0) as usize;
+            let lost = back.calls.split_off(kept.min(back.calls.len()));
+            if kept == 0 {
+                self.placed.pop_back();
+            }
+            let answer = Answer::Refused(Refusal::NotLeader(self.leader));
+            self.answer_all(lost, &answer, out);
+        }
+        self.placed.push_back(Placed {
+            first,
+            epoch,
+            calls,
+        });
+    }
+
+    /// Everything whose place is covered by a restored snapshot: sessions may know, this node does
+    /// not know which call was which any more.
+    fn forget_placed<P: Protocol>(&mut self, through: Index, out: &mut Outbox<P>) {
+        while let Some(front) = self.placed.front()
+            && front.first <= through
+        {
+            let Some(front) = self.placed.pop_front() else {
+                break;
+            };
+            self.answer_all(front.calls, &Answer::Unknown, out);
+        }
+    }
+
+    /// The state and the sessions as of [`applied`](Self::applied), in chunks.
+    pub fn snapshot(&self) -> impl Iterator<Item = Bytes> + use<S> {
+        let mut head = Vec::new();
+        self.applied.put(&mut head);
+        self.sessions.put(&mut head);
+        core::iter::once(Bytes::from(head)).chain(self.machine.snapshot())
+    }
+
+    /// Replaces everything by a snapshot.
+    ///
+    /// # Errors
+    /// What is wrong with the bytes; the node must stop.
+    pub fn restore<P: Protocol>(
+        &mut self,
+        mut chunks: impl Iterator<Item = Bytes>,
+        out: &mut Outbox<P>,
+    ) -> Result<(), &'static str> {
+        let mut head = Decoder::new(chunks.next().ok_or("the snapshot is empty")?);
+        let applied = Index::take(&mut head).map_err(|_| "the snapshot has no index")?;
+        self.sessions = Sessions::take(&mut head).map_err(|_| "the snapshot has no sessions")?;
+        self.machine.restore(chunks)?;
+        self.applied = applied;
+        self.forget_placed(applied, out);
+        self.answer_ready(out);
+        Ok(())
+    }
+}
+
+impl<S, P> Service<P> for LogService<S>
+where
+    S: StateMachine,
+    P: Protocol<Request = Request, Event = Event>,
+{
+    fn call(&mut self, _now: Time, call: Call, out: &mut Outbox<P>) {
+        if self.waiting >= self.limits.calls_max {
+            return out.answer(call.id, Answer::Refused(Refusal::Busy));
+        }
+        if call.body.len() > self.limits.command_bytes_max {
+            return out.answer(call.id, Answer::Refused(Refusal::TooLarge));
+        }
+        if let Some(leader) = self.leader
+            && leader != self.node
+        {
+            return out.answer(call.id, Answer::Refused(Refusal::NotLeader(Some(leader))));
+        }
+        self.waiting += 1;
+        if call.sequence != Sequence(0) && self.machine.is_read(&call.body) {
+            self.read(call, out);
+        } else {
+            self.propose(&call, out);
+        }
+    }
+
+    fn event(&mut self, _now: Time, event: Event, out: &mut Outbox<P>) {
+        match event {
+            Event::Committed(run) => self.apply(&run, out),
+            Event::Appended {
+                token,
+                first,
+                epoch,
+            } => self.place(token, first, epoch, out),
+            Event::ReadReady { token, index } => {
+                if let Some(reads) = self.reading.remove(&token) {
+                    self.ready.entry(index).or_default().extend(reads);
+                    self.answer_ready(out);
+                }
+            }
+            Event::LeaderChanged { leader, .. } => self.leader = leader,
+            Event::Rejected {
+                token: Some(token),
+                reason,
+            } => self.reject(token, &reason, out),
+            Event::Rejected { token: None, .. }
+            | Event::MembersChanged { .. }
+            | Event::SendSnapshot { .. }
+            | Event::Restore(_) => {}
+        }
+    }
+}
