@@ -1,7 +1,7 @@
 //! A protocol as the harnesses see it: simulator, benchmarks and real nodes run anything that says
 //! these few things about itself.
 
-use crate::{Boot, Invariants, Members, NodeId, Protocol, service::Service};
+use crate::{Boot, Invariants, Members, NodeId, Protocol, majority, service::Service};
 use alloc::string::String;
 use core::{fmt, ops::RangeInclusive};
 
@@ -53,6 +53,13 @@ pub trait Algorithm: Protocol<Config: Clone, Status: fmt::Debug> + fmt::Debug + 
     /// back-off). `chance` draws uniformly from a range.
     fn draw(members: &Members, chance: &mut dyn FnMut(RangeInclusive<u64>) -> u64)
     -> Self::Options;
+
+    /// How many members must work, and reach each other, for everything to complete: what harnesses
+    /// leave alone of the faults that last. A majority unless the options say otherwise.
+    fn needed(options: &Self::Options, members: &Members) -> usize {
+        let _ = options;
+        majority(members.count())
+    }
 
     /// The node that decides for the others, as this one knows: the target that fault specifications
     /// call `leader` and `coordinator`. None where nobody is set apart.

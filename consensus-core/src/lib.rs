@@ -32,6 +32,7 @@ mod ballot;
 pub mod check;
 pub mod contract;
 mod effects;
+pub mod fault;
 mod gate;
 mod ids;
 pub mod kv;
