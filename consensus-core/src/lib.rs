@@ -28,6 +28,7 @@ extern crate std;
 
 mod algorithm;
 mod ballot;
+pub mod bank;
 #[cfg(feature = "check")]
 pub mod check;
 pub mod contract;

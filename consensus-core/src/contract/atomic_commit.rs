@@ -76,6 +76,16 @@ pub enum Vote {
     ReadOnly,
 }
 
+/// Where the effect of an outcome is safe.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Kept {
+    /// In the resource's own durable storage: the participant's records of it may go.
+    Resource,
+    /// In the participant's log alone: the resource is rebuilt from it, so its records stay until a
+    /// [`Request::Checkpoint`] covers them.
+    Log,
+}
+
 /// What the application asks of its node.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub enum Request {
@@ -99,10 +109,19 @@ pub enum Request {
         /// Which.
         transaction: Transaction,
     },
-    /// The resource has done what [`Event::Commit`] or [`Event::Abort`] told it, durably.
+    /// The resource has done what [`Event::Commit`] or [`Event::Abort`] told it.
     Done {
         /// Which.
         transaction: Transaction,
+        /// Where the effect is safe.
+        kept: Kept,
+    },
+    /// `state` is the resource's whole state, with the effect of every transaction it has been told
+    /// the outcome of so far. Logged as one record; what it covers is not told again after a
+    /// restart.
+    Checkpoint {
+        /// Handed back by [`Event::Restore`].
+        state: Bytes,
     },
     /// After a restart: what the resource still holds prepared.
     FoundPrepared {
@@ -154,8 +173,14 @@ pub enum Event {
         /// All of its work here.
         work: Bytes,
     },
-    /// After a restart, before anything else: this was prepared here and is in doubt. Take its locks
-    /// again before serving anybody.
+    /// After a restart, before anything else: the newest checkpoint. Commits that it does not cover
+    /// follow.
+    Restore {
+        /// What [`Request::Checkpoint`] gave.
+        state: Bytes,
+    },
+    /// After a restart, before anything is served: this was prepared here and is in doubt. Take its locks
+    /// again.
     Recovered {
         /// Which.
         transaction: Transaction,

@@ -4,7 +4,10 @@
 //! simulator on virtual time, in a process over channels, on a real node behind QUIC. What a client
 //! sees is therefore the same code everywhere.
 
+pub mod atomic_commit;
+pub mod bank;
 pub mod key_value;
+pub mod locks;
 pub mod replicated_log;
 
 use crate::{ClientId, NodeId, Protocol, Sequence, Time};

@@ -1,0 +1,246 @@
+//! The application's side of atomic commit at one node: begins transactions for clients, and stands
+//! between the protocol and this node's resource.
+
+use super::{
+    Answer, Call, CallId, Outbox, Refusal, Service,
+    bank::{Bank, Resource, Votes},
+};
+use crate::{
+    NodeId, Protocol, Sequence, Time, Token,
+    bank::{Operation, Outcome, Work},
+    contract::atomic_commit::{self, AbortReason, Event, Kept, Reason, Request, Transaction},
+    kv::encode,
+    wire::Wire,
+};
+use alloc::{collections::BTreeMap, vec::Vec};
+use bytes::Bytes;
+
+/// A bank behind any protocol that speaks the contract.
+///
+/// Calls go to the coordinator; another node answers [`Refusal::NotLeader`] with its name. An abort
+/// is a result ([`Outcome::Aborted`]), not a refusal.
+#[derive(Debug)]
+pub struct CommitService {
+    coordinator: Option<NodeId>,
+    bank: Bank,
+    calls_max: usize,
+    next_token: u64,
+    waiting: BTreeMap<Token, CallId>,
+    started: BTreeMap<Token, Transaction>,
+    blocked: BTreeMap<Transaction, Vec<NodeId>>,
+    damaged: BTreeMap<Transaction, atomic_commit::Outcome>,
+}
+
+impl CommitService {
+    /// `coordinator`: the only node that begins transactions, if there is only one.
+    #[must_use]
+    pub const fn new(coordinator: Option<NodeId>, bank: Bank, calls_max: usize) -> Self {
+        Self {
+            coordinator,
+            bank,
+            calls_max,
+            next_token: 0,
+            waiting: BTreeMap::new(),
+            started: BTreeMap::new(),
+            blocked: BTreeMap::new(),
+            damaged: BTreeMap::new(),
+        }
+    }
+
+    /// This node's resource.
+    #[must_use]
+    pub const fn bank(&self) -> &Bank {
+        &self.bank
+    }
+
+    /// Transactions that cannot end here, and whose word would end each.
+    #[must_use]
+    pub const fn blocked(&self) -> &BTreeMap<Transaction, Vec<NodeId>> {
+        &self.blocked
+    }
+
+    /// Transactions decided by hand against the truth, with the truth.
+    #[must_use]
+    pub const fn damaged(&self) -> &BTreeMap<Transaction, atomic_commit::Outcome> {
+        &self.damaged
+    }
+
+    fn begin<P: Protocol<Request = Request>>(
+        &mut self,
+        id: CallId,
+        age: u64,
+        updates: &[crate::bank::Update],
+        note: &Bytes,
+        out: &mut Outbox<P>,
+    ) {
+        let mut parts: BTreeMap<NodeId, Work> = BTreeMap::new();
+        for update in updates {
+            parts
+                .entry(update.node)
+                .or_insert_with(|| Work {
+                    age,
+                    updates: Vec::new(),
+                    note: note.clone(),
+                })
+                .updates
+                .push(*update);
+        }
+        self.next_token += 1;
+        let token = Token(self.next_token);
+        self.waiting.insert(token, id);
+        let work = parts
+            .into_iter()
+            .map(|(node, work)| (node, work.encode()))
+            .collect();
+        out.requests.push(Request::Begin { token, work });
+    }
+
+    fn vote<P: Protocol<Request = Request>>(votes: Votes, out: &mut Outbox<P>) {
+        for (transaction, vote) in votes {
+            out.requests.push(Request::Vote { transaction, vote });
+        }
+    }
+
+    /// The resource has carried an outcome out.
+    fn done<P: Protocol<Request = Request>>(
+        &mut self,
+        transaction: Transaction,
+        votes: Votes,
+        out: &mut Outbox<P>,
+    ) {
+        self.blocked.remove(&transaction);
+        out.requests.push(Request::Done {
+            transaction,
+            kept: Kept::Log,
+        });
+        if let Some(state) = self.bank.checkpoint() {
+            out.requests.push(Request::Checkpoint { state });
+        }
+        Self::vote(votes, out);
+    }
+
+    fn ended<P: Protocol>(
+        &mut self,
+        token: Token,
+        transaction: Transaction,
+        outcome: atomic_commit::Outcome,
+        reason: AbortReason,
+        out: &mut Outbox<P>,
+    ) {
+        self.started.remove(&token);
+        let Some(id) = self.waiting.remove(&token) else {
+            return;
+        };
+        let outcome = match outcome {
+            atomic_commit::Outcome::Commit => Outcome::Committed { transaction },
+            atomic_commit::Outcome::Abort => {
+                let reason = match reason {
+                    AbortReason::VotedNo { reason, .. } => reason,
+                    AbortReason::Timeout { .. } => Bytes::from_static(b"timeout"),
+                    AbortReason::Asked => Bytes::from_static(b"asked"),
+                    AbortReason::None | AbortReason::Recovery => Bytes::from_static(b"recovery"),
+                };
+                Outcome::Aborted {
+                    transaction,
+                    reason,
+                }
+            }
+        };
+        out.answer(id, Answer::Done(encode(&outcome)));
+    }
+}
+
+impl<P> Service<P> for CommitService
+where
+    P: Protocol<Request = Request, Event = Event>,
+{
+    fn call(&mut self, _now: Time, call: Call, out: &mut Outbox<P>) {
+        if call.sequence == Sequence(0) {
+            // Transactions have names of their own; there is no session to open.
+            return out.answer(call.id, Answer::Done(Bytes::new()));
+        }
+        match Operation::decode(call.body) {
+            Ok(Operation::Transfer { .. }) if self.waiting.len() >= self.calls_max => {
+                out.answer(call.id, Answer::Refused(Refusal::Busy));
+            }
+            Ok(Operation::Transfer { age, updates, note }) => {
+                self.begin(call.id, age, &updates, &note, out);
+            }
+            Ok(Operation::Audit {}) => {
+                let (changed, prepared) = self.bank.holdings();
+                let holdings = Outcome::Holdings { changed, prepared };
+                out.answer(call.id, Answer::Done(encode(&holdings)));
+            }
+            Err(_) => out.answer(call.id, Answer::Refused(Refusal::Malformed)),
+        }
+    }
+
+    fn event(&mut self, _now: Time, event: Event, out: &mut Outbox<P>) {
+        let mut votes = Votes::new();
+        match event {
+            Event::Started { token, transaction } => {
+                self.started.insert(token, transaction);
+            }
+            Event::Prepare { transaction, work } => {
+                self.bank.prepare(transaction, work, &mut votes);
+                Self::vote(votes, out);
+            }
+            Event::Restore { state } => self.bank.restore(state),
+            Event::Recovered { transaction, redo } => self.bank.recovered(transaction, redo),
+            Event::Commit { transaction, redo } => {
+                self.bank.commit(transaction, redo, &mut votes);
+                self.done(transaction, votes, out);
+            }
+            Event::Abort { transaction } => {
+                self.bank.abort(transaction, &mut votes);
+                self.done(transaction, votes, out);
+            }
+            Event::Ended {
+                token,
+                transaction,
+                outcome,
+                reason,
+            } => {
+                self.ended(token, transaction, outcome, reason, out);
+            }
+            Event::Rejected { token, reason } => {
+                if let Some(id) = self.waiting.remove(&token) {
+                    let refusal = match reason {
+                        Reason::Busy => Refusal::Busy,
+                        Reason::BadParticipants => Refusal::Malformed,
+                        Reason::NotCoordinator => Refusal::NotLeader(self.coordinator),
+                    };
+                    out.answer(id, Answer::Refused(refusal));
+                }
+            }
+            Event::Blocked {
+                transaction,
+                waiting_for,
+            } => {
+                self.blocked.insert(transaction, waiting_for);
+            }
+            Event::Damage {
+                transaction, truth, ..
+            } => {
+                self.damaged.insert(transaction, truth);
+            }
+            Event::Forgotten { .. } | Event::InDoubt { .. } => {}
+        }
+    }
+
+    /// Gives the transaction up, if it is not decided yet: its client no longer waits, and its locks
+    /// should not either.
+    fn abandon(&mut self, _now: Time, id: CallId, out: &mut Outbox<P>) {
+        let found = self
+            .waiting
+            .iter()
+            .find(|(_, call)| **call == id)
+            .map(|(token, _)| *token);
+        if let Some(token) = found {
+            self.waiting.remove(&token);
+            if let Some(transaction) = self.started.remove(&token) {
+                out.requests.push(Request::Abort { transaction });
+            }
+        }
+    }
+}
