@@ -1,0 +1,6 @@
+//! What protects users of this repository and no compiler checks: dependency arrows point one way, a
+//! protocol crate stays small, whoever overtakes the disk says why, nothing is left undone.
+
+mod arrows;
+mod early;
+mod sources;
