@@ -39,7 +39,7 @@ impl Entry {
 /// Records operations while they run.
 #[derive(Clone, Debug, Default)]
 pub struct History {
-    entries: Vec<Entry>,
+    entries: Vec<Option<Entry>>,
 }
 
 /// Names an operation under way in a [`History`].
@@ -47,28 +47,34 @@ pub struct History {
 pub struct Pending(usize);
 
 impl History {
-    /// `client` asks for `operation` now.
+    /// `client` asks for `operation` now. An operation that nothing more is told of stays unknown.
     pub fn invoke(&mut self, client: u32, now: Time, operation: kv::Operation) -> Pending {
-        self.entries.push(Entry {
+        self.entries.push(Some(Entry {
             client,
             invoked: now,
             returned: None,
             operation,
             outcome: None,
-        });
+        }));
         Pending(self.entries.len() - 1)
     }
 
-    /// The answer to `pending` arrives now. An operation that is never told of here stays unknown.
+    /// `pending` is carried out, and its client hears so now.
     pub fn answer(&mut self, pending: Pending, now: Time, outcome: kv::Outcome) {
-        let entry = &mut self.entries[pending.0];
-        entry.returned = Some(now);
-        entry.outcome = Some(outcome);
+        if let Some(entry) = &mut self.entries[pending.0] {
+            entry.returned = Some(now);
+            entry.outcome = Some(outcome);
+        }
     }
 
-    /// All operations so far, in the order in which they were asked.
+    /// `pending` is certainly not carried out, now or later.
+    pub fn refuse(&mut self, pending: Pending) {
+        self.entries[pending.0] = None;
+    }
+
+    /// All operations in the order in which they were asked, without those refused.
     #[must_use]
-    pub fn entries(&self) -> &[Entry] {
-        &self.entries
+    pub fn finish(self) -> Vec<Entry> {
+        self.entries.into_iter().flatten().collect()
     }
 }
