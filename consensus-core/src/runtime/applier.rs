@@ -1,0 +1,360 @@
+//! The service with its open calls, on the pump's task or on its own.
+
+use super::{
+    bell::{Bell, lock},
+    clock::Clock,
+    gateway::{Calls, Submitted, WayBack},
+    options::Options,
+    stats::Counters,
+};
+use crate::{
+    Algorithm, Time,
+    service::{Answer, Call, CallId, Outbox, Refusal, Service},
+};
+use alloc::vec::Vec;
+use core::mem;
+use std::sync::{
+    Arc, Mutex,
+    atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst},
+};
+use tokio::time::{Instant, sleep_until};
+
+/// A service and the calls that it works on.
+pub(super) struct Host<A: Algorithm> {
+    service: A::Service,
+    outbox: Outbox<A>,
+    open: Open,
+    calls: Arc<Calls>,
+    submitted: Vec<Submitted>,
+    abandoned: Vec<CallId>,
+    counters: Arc<Counters>,
+    clock: Clock,
+    limit: usize,
+}
+
+impl<A: Algorithm> Host<A> {
+    pub(super) fn new(
+        service: A::Service,
+        calls: Arc<Calls>,
+        counters: Arc<Counters>,
+        clock: Clock,
+        options: &Options,
+    ) -> Self {
+        Self {
+            service,
+            outbox: Outbox::default(),
+            open: Open::default(),
+            calls,
+            submitted: Vec::new(),
+            abandoned: Vec::new(),
+            counters,
+            clock,
+            limit: options.calls_open,
+        }
+    }
+
+    /// Takes what clients have asked since. Whether there is anything.
+    pub(super) fn take_calls(&mut self) -> bool {
+        if self.submitted.is_empty() {
+            self.calls.take(&mut self.submitted, &mut self.abandoned);
+        }
+        !self.submitted.is_empty() || !self.abandoned.is_empty()
+    }
+
+    /// Lets the service have what was taken.
+    pub(super) fn handle_calls(&mut self, now: Time) {
+        let mut submitted = mem::take(&mut self.submitted);
+        for submitted in submitted.drain(..) {
+            self.call(now, submitted);
+        }
+        self.submitted = submitted;
+        for id in self.abandoned.drain(..) {
+            if self.open.remove(id).is_some() {
+                self.service.abandon(now, id, &mut self.outbox);
+            }
+        }
+        self.counters.calls_open.set(self.open.count as u64);
+    }
+
+    fn call(&mut self, now: Time, submitted: Submitted) {
+        if self.open.count >= self.limit {
+            self.counters.refused_busy.add_shared(1);
+            submitted.way_back.answer(Answer::Refused(Refusal::Busy));
+            return;
+        }
+        let accepted = submitted.accepted.map(|instant| {
+            let accepted = self.clock.time(instant);
+            self.counters.queue_count.add(1);
+            self.counters.queue_ns.span(now.since(accepted));
+            accepted
+        });
+        let id = self.open.next();
+        if !submitted.way_back.begin(id) {
+            return;
+        }
+        self.open.insert(submitted.way_back, accepted);
+        self.counters.calls.add(1);
+        let call = Call {
+            id,
+            client: submitted.client,
+            sequence: submitted.sequence,
+            body: submitted.body,
+        };
+        self.service.call(now, call, &mut self.outbox);
+    }
+
+    pub(super) fn handle_events(&mut self, now: Time, events: &mut Vec<A::Event>) {
+        self.counters.events.add(events.len() as u64);
+        for event in events.drain(..) {
+            self.service.event(now, event, &mut self.outbox);
+        }
+    }
+
+    pub(super) fn next_wake(&self) -> Option<Time> {
+        self.service.next_wake()
+    }
+
+    /// Wakes the service if its moment has come.
+    pub(super) fn wake(&mut self, now: Time) {
+        if self.next_wake().is_some_and(|moment| moment <= now) {
+            self.service.wake(now, &mut self.outbox);
+        }
+    }
+
+    /// What the service asks of the protocol.
+    pub(super) fn requests(&mut self) -> &mut Vec<A::Request> {
+        &mut self.outbox.requests
+    }
+
+    pub(super) fn open_calls(&self) -> usize {
+        self.open.count
+    }
+
+    /// Hands answers to those who wait for them.
+    pub(super) fn answer(&mut self) {
+        if self.outbox.answers.is_empty() {
+            return;
+        }
+        // Read once, and only if somebody's time is taken.
+        let mut now = None;
+        self.counters.answers.add(self.outbox.answers.len() as u64);
+        for (id, answer) in self.outbox.answers.drain(..) {
+            let Some((way_back, accepted)) = self.open.remove(id) else {
+                continue;
+            };
+            if let Some(accepted) = accepted {
+                let now = *now.get_or_insert_with(|| self.clock.now());
+                self.counters.total_count.add(1);
+                self.counters.total_ns.span(now.since(accepted));
+            }
+            way_back.answer(answer);
+        }
+        self.counters.calls_open.set(self.open.count as u64);
+    }
+}
+
+/// Open calls by a number that is never used twice: place in the low half, use of that place in the
+/// high half.
+#[derive(Debug, Default)]
+struct Open {
+    places: Vec<Place>,
+    free: Vec<u32>,
+    count: usize,
+}
+
+#[derive(Debug)]
+struct Place {
+    uses: u32,
+    call: Option<(WayBack, Option<Time>)>,
+}
+
+impl Open {
+    /// The name of the next call inserted.
+    fn next(&mut self) -> CallId {
+        let index = match self.free.last() {
+            Some(index) => *index,
+            None => {
+                let index = u32::try_from(self.places.len()).expect("open calls are bounded");
+                self.places.push(Place {
+                    uses: 1,
+                    call: None,
+                });
+                self.free.push(index);
+                index
+            }
+        };
+        CallId(u64::from(self.places[index as usize].uses) << 32 | u64::from(index))
+    }
+
+    /// Under the name that [`next`](Self::next) gave last.
+    fn insert(&mut self, way_back: WayBack, accepted: Option<Time>) {
+        let index = self.free.pop().expect("a name was given out");
+        self.places[index as usize].call = Some((way_back, accepted));
+        self.count += 1;
+    }
+
+    fn remove(&mut self, id: CallId) -> Option<(WayBack, Option<Time>)> {
+        let place = self.places.get_mut((id.0 & u64::from(u32::MAX)) as usize)?;
+        if u64::from(place.uses) != id.0 >> 32 {
+            return None;
+        }
+        let call = place.call.take()?;
+        place.uses = place.uses.wrapping_add(1).max(1);
+        self.free.push((id.0 & u64::from(u32::MAX)) as u32);
+        self.count -= 1;
+        Some(call)
+    }
+}
+
+/// What passes between the pump and a service on a task of its own.
+#[derive(Debug)]
+pub(super) struct Link<A: Algorithm> {
+    events: Mutex<Events<A>>,
+    requests: Mutex<Vec<A::Request>>,
+    /// Events not yet handled by the service.
+    pub(super) waiting: AtomicUsize,
+    pub(super) open: AtomicUsize,
+    stopping: AtomicBool,
+    pub(super) ended: AtomicBool,
+    pub(super) pump: Arc<Bell>,
+    pub(super) service: Arc<Bell>,
+}
+
+#[derive(Debug)]
+struct Events<A: Algorithm> {
+    events: Vec<A::Event>,
+    /// When the oldest of them was told.
+    since: Option<Time>,
+}
+
+impl<A: Algorithm> Link<A> {
+    pub(super) fn new(pump: Arc<Bell>, service: Arc<Bell>) -> Self {
+        Self {
+            events: Mutex::new(Events {
+                events: Vec::new(),
+                since: None,
+            }),
+            requests: Mutex::new(Vec::new()),
+            waiting: AtomicUsize::new(0),
+            open: AtomicUsize::new(0),
+            stopping: AtomicBool::new(false),
+            ended: AtomicBool::new(false),
+            pump,
+            service,
+        }
+    }
+
+    /// By the pump: tells the service.
+    pub(super) fn tell(&self, now: Time, told: &mut Vec<A::Event>) {
+        if told.is_empty() {
+            return;
+        }
+        self.waiting.fetch_add(told.len(), SeqCst);
+        {
+            let mut events = lock(&self.events);
+            events.since.get_or_insert(now);
+            events.events.append(told);
+        }
+        self.service.ring();
+    }
+
+    /// By the pump: what the service asks. `requests` is empty.
+    pub(super) fn take_requests(&self, requests: &mut Vec<A::Request>) {
+        mem::swap(&mut *lock(&self.requests), requests);
+    }
+
+    /// By the pump: nothing more will be told.
+    pub(super) fn stop(&self) {
+        self.stopping.store(true, SeqCst);
+        self.service.ring();
+    }
+
+    /// By the service: what it was told. `events` is empty.
+    fn take_events(&self, events: &mut Vec<A::Event>) -> Option<Time> {
+        let mut queue = lock(&self.events);
+        mem::swap(&mut queue.events, events);
+        queue.since.take()
+    }
+
+    fn request(&self, asked: &mut Vec<A::Request>) {
+        if asked.is_empty() {
+            return;
+        }
+        lock(&self.requests).append(asked);
+        self.pump.ring();
+    }
+}
+
+/// The service on a task of its own. Ends when the pump says so; open calls are then *unknown*.
+pub(super) async fn run<A: Algorithm>(mut host: Host<A>, link: Arc<Link<A>>, events_limit: usize) {
+    // Tells the pump also when the service panics.
+    let _ended = Ended(&link);
+    let mut events = Vec::new();
+    loop {
+        if link.stopping.load(SeqCst) {
+            return;
+        }
+        if apply(&mut host, &link, &mut events, events_limit) {
+            tokio::task::consume_budget().await;
+            continue;
+        }
+        link.service.listen();
+        if link.stopping.load(SeqCst) || apply(&mut host, &link, &mut events, events_limit) {
+            link.service.ignore();
+            continue;
+        }
+        match host.next_wake() {
+            None => link.service.heard().await,
+            Some(moment) => {
+                let moment: Instant = host.clock.instant(moment);
+                tokio::select! {
+                    () = link.service.heard() => {}
+                    () = sleep_until(moment) => {}
+                }
+            }
+        }
+    }
+}
+
+/// One round of a service on its own task. Whether there was anything to do.
+fn apply<A: Algorithm>(
+    host: &mut Host<A>,
+    link: &Link<A>,
+    events: &mut Vec<A::Event>,
+    events_limit: usize,
+) -> bool {
+    let told = link.take_events(events);
+    let asked = host.take_calls();
+    let now = host.clock.now();
+    let due = host.next_wake().is_some_and(|moment| moment <= now);
+    if events.is_empty() && !asked && !due {
+        return false;
+    }
+    let count = events.len();
+    host.handle_events(now, events);
+    host.handle_calls(now);
+    host.wake(now);
+    link.request(host.requests());
+    host.answer();
+    link.open.store(host.open_calls(), SeqCst);
+    if let Some(told) = told {
+        host.counters.apply_count.add(1);
+        host.counters.apply_ns.span(host.clock.now().since(told));
+        let before = link.waiting.fetch_sub(count, SeqCst);
+        if before > events_limit {
+            // The pump may have stopped reading because of us.
+            link.pump.ring();
+        }
+    }
+    true
+}
+
+struct Ended<'a, A: Algorithm>(&'a Link<A>);
+
+impl<A: Algorithm> Drop for Ended<'_, A> {
+    fn drop(&mut self) {
+        self.0.ended.store(true, SeqCst);
+        self.0.open.store(0, SeqCst);
+        self.0.pump.ring();
+    }
+}
