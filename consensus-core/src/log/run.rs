@@ -317,6 +317,21 @@ impl Run {
     }
 }
 
+impl Run {
+    /// The longest beginning whose payloads take at most `bytes_max`, but at least one entry.
+    #[must_use]
+    pub fn beginning(&self, bytes_max: usize) -> Self {
+        if self.payload_bytes() <= bytes_max {
+            return self.clone();
+        }
+        let ends = self.ends();
+        let (start, skip) = (self.start(ends), self.skip as usize);
+        let fits = |end: &[u8; 4]| u32::from_le_bytes(*end) as usize - start <= bytes_max;
+        let count = ends[skip..skip + self.count()].partition_point(fits).max(1);
+        Self { shared: self.shared.clone(), skip: self.skip, count: count as u32 }
+    }
+}
+
 impl PartialEq for Run {
     fn eq(&self, other: &Self) -> bool {
         self.first() == other.first()

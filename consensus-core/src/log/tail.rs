@@ -1,6 +1,6 @@
 //! The end of a replicated log, kept in memory: everything after the newest snapshot.
 
-use super::{Place, Run};
+use super::{Commands, EntryKind, Place, Run};
 use crate::{Epoch, Index};
 use alloc::collections::VecDeque;
 use core::hash::{Hash, Hasher};
@@ -219,6 +219,73 @@ impl Tail {
                 f(part);
             }
         }
+    }
+
+    /// Entries from `from` on, to be sent: at most `bytes_max` of payload but at least one entry; none
+    /// when `from` is not here. Small runs of one epoch are merged, so that catching up is not paid by
+    /// the message.
+    #[inline]
+    #[must_use]
+    pub fn gather(&self, from: Index, bytes_max: usize) -> Option<Run> {
+        if let Some(back) = self.runs.back()
+            && back.first() == from
+            && back.payload_bytes() <= bytes_max
+        {
+            return Some(back.clone());
+        }
+        let start = self.position(from)?;
+        let first = &self.runs[start];
+        let first = first.cut(from..first.last().next())?.beginning(bytes_max);
+        Some(self.merge(first, start + 1, bytes_max))
+    }
+
+    /// `first` and the runs after it, as far as they belong to the same epoch and fit.
+    fn merge(&self, first: Run, next: usize, bytes_max: usize) -> Run {
+        let mut bytes = first.payload_bytes();
+        let mut last = first.last();
+        let more: usize = self
+            .runs
+            .range(next..)
+            .take_while(|run| {
+                bytes += run.payload_bytes();
+                let follows = run.first() == last.next();
+                last = run.last();
+                follows
+                    && run.epoch() == first.epoch()
+                    && run.kind() == EntryKind::Command
+                    && first.kind() == EntryKind::Command
+                    && bytes <= bytes_max
+            })
+            .count();
+        if more == 0 {
+            return first;
+        }
+        let mut all = Commands::default();
+        first.iter().for_each(|payload| all.push(payload));
+        for run in self.runs.range(next..next + more) {
+            run.iter().for_each(|payload| all.push(payload));
+        }
+        all.place(Place {
+            first: first.first(),
+            epoch: first.epoch(),
+            previous: first.previous(),
+            kind: EntryKind::Command,
+        })
+    }
+
+    /// The newest entry at or before `index` whose epoch is at most `epoch`, and its epoch: where two
+    /// logs may agree, given one entry of the other. The base when there is none after it.
+    #[must_use]
+    pub fn latest_at_most(&self, index: Index, epoch: Epoch) -> (Index, Epoch) {
+        if index >= self.last && self.last_epoch <= epoch {
+            return (self.last, self.last_epoch);
+        }
+        for run in self.runs.iter().rev() {
+            if run.first() <= index && run.epoch() <= epoch {
+                return (run.last().min(index), run.epoch());
+            }
+        }
+        (self.base, self.base_epoch)
     }
 
     /// The runs held, oldest first.
