@@ -328,7 +328,11 @@ impl Run {
         let (start, skip) = (self.start(ends), self.skip as usize);
         let fits = |end: &[u8; 4]| u32::from_le_bytes(*end) as usize - start <= bytes_max;
         let count = ends[skip..skip + self.count()].partition_point(fits).max(1);
-        Self { shared: self.shared.clone(), skip: self.skip, count: count as u32 }
+        Self {
+            shared: self.shared.clone(),
+            skip: self.skip,
+            count: count as u32,
+        }
     }
 }
 
