@@ -2,13 +2,22 @@
 //!
 //! | module | holds |
 //! |---|---|
+//! | [`workload`], [`zipf`] | what clients ask and when, from one seed |
+//! | [`app`] | operations and answers, by contract |
 //! | [`recorder`] | what became of every operation: latency from the intended start, throughput, timeline |
 //! | [`report`] | `report.json`, its schema |
+//! | [`verdict`] | whether a run's figures may be used |
+//! | [`statistics`] | how sure a figure is |
 //!
 //! Knows every protocol crate; no protocol crate knows this one.
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+pub mod app;
 pub mod recorder;
 pub mod report;
+pub mod statistics;
+pub mod verdict;
+pub mod workload;
+pub mod zipf;

@@ -1,0 +1,3 @@
+//! What clients do, by contract.
+
+pub mod kv;
