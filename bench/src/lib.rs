@@ -6,6 +6,7 @@
 //! | [`app`] | operations and answers, by contract |
 //! | [`recorder`] | what became of every operation: latency from the intended start, throughput, timeline |
 //! | [`report`] | `report.json`, its schema |
+//! | [`harness`] | the same protocol with more and more of the world around it |
 //! | [`verdict`] | whether a run's figures may be used |
 //! | [`statistics`] | how sure a figure is |
 //!
@@ -15,6 +16,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 pub mod app;
+pub mod harness;
 pub mod recorder;
 pub mod report;
 pub mod statistics;

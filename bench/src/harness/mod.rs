@@ -1,0 +1,11 @@
+//! Drivers for measuring: the same protocol with more and more of the world around it.
+//!
+//! | harness | clock | messages | disk |
+//! |---|---|---|---|
+//! | [`in_memory`] | none | moved between vectors, one thread | durable at once |
+
+mod alarms;
+pub mod in_memory;
+mod load;
+
+pub use load::{AtomicCommitLoad, Load, LogLoad, RegisterLoad};
