@@ -240,7 +240,9 @@ where
                 0
             }
             atomic_commit::Event::Commit { transaction, .. } => {
-                ask(atomic_commit::Request::Done { transaction });
+                // A resource with storage of its own: the log may forget at once.
+                let kept = atomic_commit::Kept::Resource;
+                ask(atomic_commit::Request::Done { transaction, kept });
                 1
             }
             atomic_commit::Event::Abort { transaction } => {
