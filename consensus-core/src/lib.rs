@@ -47,6 +47,8 @@ pub mod storage;
 
 #[cfg(feature = "runtime")]
 pub mod runtime;
+#[cfg(feature = "sim")]
+pub mod sim;
 mod time;
 mod timers;
 mod unsynced;
