@@ -178,7 +178,10 @@ impl<R> Disk<R> {
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (Lsn, &R)> + '_ {
         let first = self.first;
-        self.records.iter().enumerate().map(move |(i, record)| (Lsn(first + i as u64), record))
+        self.records
+            .iter()
+            .enumerate()
+            .map(move |(i, record)| (Lsn(first + i as u64), record))
     }
 }
 
@@ -205,9 +208,12 @@ mod tests {
 
     #[test]
     fn a_crash_leaves_a_prefix_and_never_less_than_was_synced() {
-        for (keep, left) in
-            [(Keep::Synced, 3), (Keep::Torn(1), 4), (Keep::Torn(9), 5), (Keep::All, 5)]
-        {
+        for (keep, left) in [
+            (Keep::Synced, 3),
+            (Keep::Torn(1), 4),
+            (Keep::Torn(9), 5),
+            (Keep::All, 5),
+        ] {
             let mut disk = disk(5, 3);
             assert_eq!(disk.pending(), 2);
             disk.crash(keep);

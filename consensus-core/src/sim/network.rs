@@ -135,8 +135,14 @@ impl Network {
     pub(crate) fn heal(&mut self) {
         self.links.fill(Link::default());
         let (drop, dup, reorder) = (Rate(0), Rate(0), Rate(0));
-        self.weather =
-            Weather { drop, dup, reorder, only: None, slower: 1, ..self.weather.clone() };
+        self.weather = Weather {
+            drop,
+            dup,
+            reorder,
+            only: None,
+            slower: 1,
+            ..self.weather.clone()
+        };
     }
 
     #[inline]
@@ -149,7 +155,11 @@ impl Network {
         let weather = &self.weather;
         let sheltered = self.sheltered[from] && self.sheltered[to];
         // One draw decides all the yes or no: sixteen bits each.
-        let bits = if sheltered { u64::MAX } else { self.chance.bits() };
+        let bits = if sheltered {
+            u64::MAX
+        } else {
+            self.chance.bits()
+        };
         let hit = |rate: Rate, lane: u32| {
             rate.0 > 0 && ((bits >> (16 * lane)) & 0xffff) * 1_000_000 < u64::from(rate.0) << 16
         };
@@ -172,7 +182,9 @@ impl Network {
         }
         if hit(weather.reorder, 1) {
             self.toll.reordered += 1;
-            arrives += self.chance.exponential(4 * (weather.least + weather.jitter));
+            arrives += self
+                .chance
+                .exponential(4 * (weather.least + weather.jitter));
         } else if weather.ordered {
             arrives = arrives.max(link.latest);
             link.latest = arrives;
@@ -181,7 +193,10 @@ impl Network {
             self.toll.doubled += 1;
             arrives + self.chance.exponential(weather.echo)
         });
-        Fate { arrives: Some(arrives), again }
+        Fate {
+            arrives: Some(arrives),
+            again,
+        }
     }
 }
 
@@ -198,7 +213,13 @@ mod tests {
         let mut network = network(Weather::constant(7));
         for now in [0, 5, 100] {
             let fate = network.route(now, 0, 1, "X");
-            assert_eq!(fate, Fate { arrives: Some(now + 7), again: None });
+            assert_eq!(
+                fate,
+                Fate {
+                    arrives: Some(now + 7),
+                    again: None
+                }
+            );
         }
     }
 
@@ -217,9 +238,15 @@ mod tests {
     #[test]
     fn rates_are_kept_and_spare_other_kinds_and_the_core() {
         let drop = Rate(250_000);
-        let mut network = network(Weather { drop, only: Some("X"), ..Weather::constant(7) });
+        let mut network = network(Weather {
+            drop,
+            only: Some("X"),
+            ..Weather::constant(7)
+        });
         let lost = |network: &mut Network, to, kind| {
-            (0..10_000).filter(|_| network.route(0, 0, to, kind).arrives.is_none()).count()
+            (0..10_000)
+                .filter(|_| network.route(0, 0, to, kind).arrives.is_none())
+                .count()
         };
         assert!((2_300..2_700).contains(&lost(&mut network, 1, "X")));
         assert_eq!(lost(&mut network, 1, "Y"), 0);
@@ -230,11 +257,18 @@ mod tests {
 
     #[test]
     fn an_ordered_link_keeps_order() {
-        let weather = Weather { jitter: 50, tailed: true, ..Weather::constant(7) };
+        let weather = Weather {
+            jitter: 50,
+            tailed: true,
+            ..Weather::constant(7)
+        };
         let mut network = network(weather);
         let mut latest = 0;
         for now in 0..1_000 {
-            let arrives = network.route(now, 0, 1, "X").arrives.expect("nothing is lost");
+            let arrives = network
+                .route(now, 0, 1, "X")
+                .arrives
+                .expect("nothing is lost");
             assert!(arrives >= latest);
             latest = arrives;
         }

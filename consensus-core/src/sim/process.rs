@@ -53,7 +53,8 @@ impl<A: Algorithm> Process<A> {
         if let Some(lsn) = self.durable.take() {
             // The gate first: what rests on these records is legal from here on.
             self.gate.open(lsn, &mut self.effects, out);
-            self.protocol.handle(now, Input::Durable(lsn), &mut self.effects);
+            self.protocol
+                .handle(now, Input::Durable(lsn), &mut self.effects);
         }
         for input in self.inbox.drain(..) {
             self.protocol.handle(now, input, &mut self.effects);
@@ -72,7 +73,11 @@ pub(crate) struct Output<A: Protocol> {
 
 impl<A: Protocol> Default for Output<A> {
     fn default() -> Self {
-        Self { messages: Vec::new(), events: Vec::new(), release: None }
+        Self {
+            messages: Vec::new(),
+            events: Vec::new(),
+            release: None,
+        }
     }
 }
 
@@ -107,12 +112,20 @@ impl Clock {
     pub(crate) const RATE: u64 = 1_000_000;
 
     pub(crate) const fn started(world: u64) -> Self {
-        Self { world, local: 0, rate: Self::RATE }
+        Self {
+            world,
+            local: 0,
+            rate: Self::RATE,
+        }
     }
 
     /// A clock that shows the world's time.
     pub(crate) const fn world() -> Self {
-        Self { world: 0, local: 0, rate: Self::RATE }
+        Self {
+            world: 0,
+            local: 0,
+            rate: Self::RATE,
+        }
     }
 
     #[inline]
@@ -133,12 +146,17 @@ impl Clock {
             return self.world.saturating_add(left);
         }
         let left = (u128::from(left) * u128::from(Self::RATE)).div_ceil(u128::from(self.rate));
-        self.world.saturating_add(u64::try_from(left).unwrap_or(u64::MAX))
+        self.world
+            .saturating_add(u64::try_from(left).unwrap_or(u64::MAX))
     }
 
     /// Runs at another rate from now on.
     pub(crate) fn skew(&mut self, world: u64, rate: u64) {
-        *self = Self { world, local: self.read(world).as_nanos(), rate };
+        *self = Self {
+            world,
+            local: self.read(world).as_nanos(),
+            rate,
+        };
     }
 }
 

@@ -28,15 +28,39 @@ pub enum What {
     /// A message arrives.
     Received { id: u64, from: NodeId, text: String },
     /// A message leaves.
-    Sent { id: u64, to: NodeId, kind: &'static str, text: String, early: Option<Early> },
+    Sent {
+        id: u64,
+        to: NodeId,
+        kind: &'static str,
+        text: String,
+        early: Option<Early>,
+    },
     /// A message waits for the disk.
-    Held { to: NodeId, text: String, after: Lsn },
+    Held {
+        to: NodeId,
+        text: String,
+        after: Lsn,
+    },
     /// A message will never arrive.
-    Lost { id: u64, from: NodeId, to: NodeId, kind: &'static str },
+    Lost {
+        id: u64,
+        from: NodeId,
+        to: NodeId,
+        kind: &'static str,
+    },
     /// A message will arrive once more.
-    Doubled { id: u64, from: NodeId, to: NodeId, kind: &'static str },
+    Doubled {
+        id: u64,
+        from: NodeId,
+        to: NodeId,
+        kind: &'static str,
+    },
     /// A record is written.
-    Wrote { lsn: Lsn, text: String, forced: bool },
+    Wrote {
+        lsn: Lsn,
+        text: String,
+        forced: bool,
+    },
     /// Records up to this one are on disk.
     Synced { upto: Lsn },
     /// The application is told.
@@ -57,7 +81,9 @@ impl fmt::Display for What {
             Self::Note(text) => f.write_str(text),
             Self::Input(text) => write!(f, "<< {text}"),
             Self::Received { from, text, .. } => write!(f, "<- {}  {text}", name(*from)),
-            Self::Sent { to, text, early, .. } => {
+            Self::Sent {
+                to, text, early, ..
+            } => {
                 write!(f, "-> {}  {text}", name(*to))?;
                 match early {
                     None => Ok(()),
@@ -70,7 +96,11 @@ impl fmt::Display for What {
                 }
             }
             Self::Held { to, text, after } => {
-                write!(f, "=| {}  {text}  (held until record {after} is on disk)", name(*to))
+                write!(
+                    f,
+                    "=| {}  {text}  (held until record {after} is on disk)",
+                    name(*to)
+                )
             }
             Self::Lost { to, kind, .. } => write!(f, "-x {}  {kind} is lost", name(*to)),
             Self::Doubled { to, kind, .. } => {
@@ -85,7 +115,10 @@ impl fmt::Display for What {
             Self::Answered(text) => write!(f, ">> answer {text}"),
             Self::Crashed { kept: 0, lost: 0 } => f.write_str("## crashes"),
             Self::Crashed { kept, lost } => {
-                write!(f, "## crashes; of what was not synced {kept} stay, {lost} are lost")
+                write!(
+                    f,
+                    "## crashes; of what was not synced {kept} stay, {lost} are lost"
+                )
             }
             Self::Restarted { boot, records } => {
                 write!(f, "## starts, run {boot}, from {records} records")

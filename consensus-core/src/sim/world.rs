@@ -263,7 +263,10 @@ impl<A: Algorithm> World<A> {
     #[must_use]
     pub fn protocol(&self, node: NodeId) -> Option<&A> {
         let place = self.members.position(node)?;
-        self.nodes[place].process.as_ref().map(|process| &process.protocol)
+        self.nodes[place]
+            .process
+            .as_ref()
+            .map(|process| &process.protocol)
     }
 
     /// Has [`step`](Self::step) return [`Step::Called`] with `what` at `at`.
@@ -273,13 +276,21 @@ impl<A: Algorithm> World<A> {
 
     fn push(&mut self, at: u64, due: Due) {
         self.sequence += 1;
-        self.queue.push(Entry { at, sequence: self.sequence, due });
+        self.queue.push(Entry {
+            at,
+            sequence: self.sequence,
+            due,
+        });
     }
 
     pub(crate) fn note(&mut self, place: Option<usize>, what: impl FnOnce() -> What) {
         if let Some(trace) = &mut self.trace {
             let node = place.map_or(NodeId(0), |place| self.nodes[place].id);
-            trace.push(Happening { at: Time::from_nanos(self.now), node, what: what() });
+            trace.push(Happening {
+                at: Time::from_nanos(self.now),
+                node,
+                what: what(),
+            });
         }
     }
 
@@ -288,7 +299,9 @@ impl<A: Algorithm> World<A> {
     /// # Errors
     /// The property that it breaks.
     pub fn step(&mut self) -> Result<Step, Violation> {
-        let Some(Entry { at, due, .. }) = self.queue.pop() else { return Ok(Step::Idle) };
+        let Some(Entry { at, due, .. }) = self.queue.pop() else {
+            return Ok(Step::Idle);
+        };
         debug_assert!(at >= self.now, "time runs backwards");
         self.now = at;
         self.events += 1;
@@ -365,7 +378,10 @@ impl<A: Algorithm> World<A> {
         let records = node.disk.iter().map(|(lsn, record)| (lsn, record.clone()));
         let protocol = A::recover(self.config[place].clone(), node.boot, records).map_err(|e| {
             let detail = format!("node {} does not start from a legal disk: {e}", node.id);
-            Violation { property: "recovery", detail }
+            Violation {
+                property: "recovery",
+                detail,
+            }
         })?;
         let service = A::service(&self.options, &self.members, node.id, node.boot);
         let mut process = Process::new(protocol, service, node.disk.last());
@@ -376,7 +392,8 @@ impl<A: Algorithm> World<A> {
         self.note(Some(place), || What::Restarted { boot, records });
         self.report_durable(place)?;
         if let Some(process) = &self.nodes[place].process {
-            self.invariants.stepped(self.nodes[place].id, &process.protocol)?;
+            self.invariants
+                .stepped(self.nodes[place].id, &process.protocol)?;
         }
         self.run(place)?;
         Ok(true)
@@ -390,8 +407,7 @@ impl<A: Algorithm> World<A> {
         }
         node.life += 1;
         let (loses, tears) = self.loses;
-        let keep =
-            keep.unwrap_or_else(|| node.disk.draw_loss(&mut self.disk_chance, loses, tears));
+        let keep = keep.unwrap_or_else(|| node.disk.draw_loss(&mut self.disk_chance, loses, tears));
         let loss = node.disk.crash(keep);
         if loss.lost > 0 {
             if loss.kept > 0 {
@@ -400,9 +416,23 @@ impl<A: Algorithm> World<A> {
                 self.losses.0 += 1;
             }
         }
-        self.hash.write_u64(loss.lost << 32 | loss.kept << 16 | place as u64);
-        self.note(Some(place), || What::Crashed { kept: loss.kept, lost: loss.lost });
+        self.hash
+            .write_u64(loss.lost << 32 | loss.kept << 16 | place as u64);
+        self.note(Some(place), || What::Crashed {
+            kept: loss.kept,
+            lost: loss.lost,
+        });
         true
+    }
+
+    /// There is room on a disk: what waited is written.
+    pub(crate) fn make_room(&mut self, place: usize) {
+        let node = &mut self.nodes[place];
+        node.disk.full = false;
+        let busy = node.disk.outstanding >= self.climate.sync_depth;
+        if node.process.is_some() && node.disk.is_dirty() && !busy && !self.by_hand {
+            self.start_sync(place);
+        }
     }
 
     /// Lets a paused process go on; its alarms have piled up.
@@ -429,7 +459,9 @@ impl<A: Algorithm> World<A> {
     /// The property that the node's next step breaks.
     pub fn call(&mut self, place: usize, call: Call) -> Result<bool, Violation> {
         let node = &mut self.nodes[place];
-        let Some(process) = &mut node.process else { return Ok(false) };
+        let Some(process) = &mut node.process else {
+            return Ok(false);
+        };
         self.hash.write_u64(call.id.0);
         if node.disk.full {
             let refusal = Answer::Refused(crate::service::Refusal::DiskFull);
@@ -449,7 +481,9 @@ impl<A: Algorithm> World<A> {
     /// The property that the node's next step breaks.
     pub fn abandon(&mut self, place: usize, id: CallId) -> Result<(), Violation> {
         let node = &mut self.nodes[place];
-        let Some(process) = &mut node.process else { return Ok(()) };
+        let Some(process) = &mut node.process else {
+            return Ok(());
+        };
         let now = node.clock.read(self.now);
         process.service.abandon(now, id, &mut process.outbox);
         self.serviced(place);
@@ -461,7 +495,9 @@ impl<A: Algorithm> World<A> {
     /// # Errors
     /// The property that the node's next step breaks.
     pub fn input(&mut self, place: usize, input: Input<A>) -> Result<bool, Violation> {
-        let Some(process) = &mut self.nodes[place].process else { return Ok(false) };
+        let Some(process) = &mut self.nodes[place].process else {
+            return Ok(false);
+        };
         process.inbox.push(input);
         self.ready(place)?;
         Ok(true)
@@ -469,14 +505,31 @@ impl<A: Algorithm> World<A> {
 
     /// What the service wants goes to the protocol and to the clients.
     fn serviced(&mut self, place: usize) {
-        let Self { nodes, answers, trace, now, .. } = self;
+        let Self {
+            nodes,
+            answers,
+            trace,
+            now,
+            ..
+        } = self;
         let node = &mut nodes[place];
-        let Some(process) = &mut node.process else { return };
-        process.inbox.extend(process.outbox.requests.drain(..).map(Input::Request));
+        let Some(process) = &mut node.process else {
+            return;
+        };
+        process
+            .inbox
+            .extend(process.outbox.requests.drain(..).map(Input::Request));
         for (id, answer) in process.outbox.answers.drain(..) {
             if let Some(trace) = trace {
-                let (at, what) = (Time::from_nanos(*now), What::Answered(format!("{answer:?}")));
-                trace.push(Happening { at, node: node.id, what });
+                let (at, what) = (
+                    Time::from_nanos(*now),
+                    What::Answered(format!("{answer:?}")),
+                );
+                trace.push(Happening {
+                    at,
+                    node: node.id,
+                    what,
+                });
             }
             answers.push((node.id, id, answer));
         }
@@ -492,7 +545,13 @@ impl<A: Algorithm> World<A> {
         if !node.due {
             node.due = true;
             let (at, life) = (self.now + wait, node.life);
-            self.push(at, Due::Run { node: place as u16, life });
+            self.push(
+                at,
+                Due::Run {
+                    node: place as u16,
+                    life,
+                },
+            );
         }
         Ok(())
     }
@@ -504,7 +563,9 @@ impl<A: Algorithm> World<A> {
             if !node.is_running() {
                 return Ok(());
             }
-            let Some(process) = &mut node.process else { return Ok(()) };
+            let Some(process) = &mut node.process else {
+                return Ok(());
+            };
             // The clock is read after the last input has been taken out of its queue.
             let now = node.clock.read(self.now);
             if !self.by_hand {
@@ -516,7 +577,11 @@ impl<A: Algorithm> World<A> {
                 process.service.wake(now, &mut process.outbox);
                 self.serviced(place);
             }
-            if !self.nodes[place].process.as_ref().is_some_and(Process::has_work) {
+            if !self.nodes[place]
+                .process
+                .as_ref()
+                .is_some_and(Process::has_work)
+            {
                 self.arm(place);
                 return Ok(());
             }
@@ -527,9 +592,17 @@ impl<A: Algorithm> World<A> {
     fn batch(&mut self, place: usize, now: Time) -> Result<(), Violation> {
         self.trace_inputs(place);
         let mut out = core::mem::take(&mut self.out);
-        let Self { nodes, timer_chance, disk_chance: _, invariants, .. } = self;
+        let Self {
+            nodes,
+            timer_chance,
+            disk_chance: _,
+            invariants,
+            ..
+        } = self;
         let node = &mut nodes[place];
-        let Some(process) = &mut node.process else { return Ok(()) };
+        let Some(process) = &mut node.process else {
+            return Ok(());
+        };
         process.batch(now, &mut out);
         for (timer, range) in process.effects.take_timers() {
             match range {
@@ -573,22 +646,38 @@ impl<A: Algorithm> World<A> {
     /// Schedules a look at the alarms of a node.
     fn arm(&mut self, place: usize) {
         let node = &mut self.nodes[place];
-        let Some(next) = node.process.as_ref().and_then(Process::next) else { return };
+        let Some(next) = node.process.as_ref().and_then(Process::next) else {
+            return;
+        };
         let at = node.clock.when(next).max(self.now);
         if self.by_hand || at >= node.armed || node.paused > 0 {
             return;
         }
         node.armed = at;
         let life = node.life;
-        self.push(at, Due::Alarms { node: place as u16, life });
+        self.push(
+            at,
+            Due::Alarms {
+                node: place as u16,
+                life,
+            },
+        );
     }
 
     // The disk.
 
     fn write(&mut self, place: usize) {
-        let Self { nodes, counts, trace, now, .. } = self;
+        let Self {
+            nodes,
+            counts,
+            trace,
+            now,
+            ..
+        } = self;
         let node = &mut nodes[place];
-        let Some(process) = &mut node.process else { return };
+        let Some(process) = &mut node.process else {
+            return;
+        };
         let forced = process.effects.forced;
         let (_, _, records) = process.effects.take_records();
         for record in records {
@@ -596,8 +685,16 @@ impl<A: Algorithm> World<A> {
             if let Some(trace) = trace {
                 let lsn = node.disk.last().next();
                 let text = format!("{record:?}");
-                let what = What::Wrote { lsn, text, forced: lsn <= forced };
-                trace.push(Happening { at: Time::from_nanos(*now), node: node.id, what });
+                let what = What::Wrote {
+                    lsn,
+                    text,
+                    forced: lsn <= forced,
+                };
+                trace.push(Happening {
+                    at: Time::from_nanos(*now),
+                    node: node.id,
+                    what,
+                });
             }
             node.disk.append(record);
         }
@@ -615,7 +712,13 @@ impl<A: Algorithm> World<A> {
             node.lazy = true;
             let life = node.life;
             let at = self.now + self.disk_chance.within(10_000_000..=100_000_000);
-            self.push(at, Due::Lazy { node: place as u16, life });
+            self.push(
+                at,
+                Due::Lazy {
+                    node: place as u16,
+                    life,
+                },
+            );
         }
     }
 
@@ -629,7 +732,14 @@ impl<A: Algorithm> World<A> {
         let at = self.now + climate.sync_least + jitter + node.disk.slower;
         let upto = node.disk.start_sync().0;
         let life = node.life;
-        self.push(at, Due::Synced { node: place as u16, life, upto });
+        self.push(
+            at,
+            Due::Synced {
+                node: place as u16,
+                life,
+                upto,
+            },
+        );
     }
 
     /// A sync has ended, well or not.
@@ -637,7 +747,9 @@ impl<A: Algorithm> World<A> {
         let node = &mut self.nodes[place];
         if node.disk.fails {
             // Nothing in this process is trusted again.
-            self.note(Some(place), || What::Fault("a sync fails: the node stops".to_string()));
+            self.note(Some(place), || {
+                What::Fault("a sync fails: the node stops".to_string())
+            });
             self.crash(place, None);
             self.stopped.push(place);
             return Ok(());
@@ -666,7 +778,9 @@ impl<A: Algorithm> World<A> {
     }
 
     fn report_durable(&mut self, place: usize) -> Result<(), Violation> {
-        let Self { nodes, invariants, .. } = self;
+        let Self {
+            nodes, invariants, ..
+        } = self;
         let node = &mut nodes[place];
         while let Some(record) = node.disk.unreported() {
             invariants.durable(node.id, record)?;
@@ -704,8 +818,16 @@ impl<A: Algorithm> World<A> {
         }
         self.messages += 1;
         let id = self.messages;
-        self.note(Some(place), || What::Sent { id, to, kind, text: format!("{message:?}"), early });
-        let Some(target) = self.members.position(to) else { return Ok(()) };
+        self.note(Some(place), || What::Sent {
+            id,
+            to,
+            kind,
+            text: format!("{message:?}"),
+            early,
+        });
+        let Some(target) = self.members.position(to) else {
+            return Ok(());
+        };
         if target == place {
             // To oneself: free, and at once.
             if let Some(process) = &mut self.nodes[place].process {
@@ -714,8 +836,17 @@ impl<A: Algorithm> World<A> {
             return Ok(());
         }
         self.counts.messages += 1;
-        let message = if self.climate.wire { self.through_bytes(message)? } else { message };
-        let flight = Flight { id, from: place as u16, to: target as u16, message };
+        let message = if self.climate.wire {
+            self.through_bytes(message)?
+        } else {
+            message
+        };
+        let flight = Flight {
+            id,
+            from: place as u16,
+            to: target as u16,
+            message,
+        };
         if self.by_hand {
             self.put_flight(flight);
             return Ok(());
@@ -757,13 +888,22 @@ impl<A: Algorithm> World<A> {
         let to = self.nodes[place].id;
         if self.trace.is_some() {
             let what = match self.nodes[place].process {
-                Some(_) => What::Received { id, from, text: format!("{:?}", flight.message) },
+                Some(_) => What::Received {
+                    id,
+                    from,
+                    text: format!("{:?}", flight.message),
+                },
                 None => What::Lost { id, from, to, kind },
             };
             self.note(Some(place), || what);
         }
-        let Some(process) = &mut self.nodes[place].process else { return Ok(()) };
-        process.inbox.push(Input::Receive { from, message: flight.message });
+        let Some(process) = &mut self.nodes[place].process else {
+            return Ok(());
+        };
+        process.inbox.push(Input::Receive {
+            from,
+            message: flight.message,
+        });
         self.ready(place)
     }
 
@@ -808,8 +948,15 @@ impl<A: Algorithm> World<A> {
         let Some(process) = &node.process else { return };
         for input in &process.inbox {
             if !matches!(input, Input::Receive { .. }) {
-                let (at, what) = (Time::from_nanos(self.now), What::Input(format!("{input:?}")));
-                trace.push(Happening { at, node: node.id, what });
+                let (at, what) = (
+                    Time::from_nanos(self.now),
+                    What::Input(format!("{input:?}")),
+                );
+                trace.push(Happening {
+                    at,
+                    node: node.id,
+                    what,
+                });
             }
         }
     }
@@ -820,10 +967,23 @@ impl<A: Algorithm> World<A> {
         let Some(process) = &node.process else { return };
         for (to, message) in &process.effects.held {
             let after = process.effects.forced;
-            let what = What::Held { to: *to, text: format!("{message:?}"), after };
+            let what = What::Held {
+                to: *to,
+                text: format!("{message:?}"),
+                after,
+            };
             let at = Time::from_nanos(self.now);
-            let held = Happening { at, node: node.id, what };
-            if !trace.iter().rev().take(64).any(|h| h.node == held.node && h.what == held.what) {
+            let held = Happening {
+                at,
+                node: node.id,
+                what,
+            };
+            if !trace
+                .iter()
+                .rev()
+                .take(64)
+                .any(|h| h.node == held.node && h.what == held.what)
+            {
                 trace.push(held);
             }
         }
