@@ -13,7 +13,9 @@ impl Raft {
     pub(crate) fn advance_commit(&mut self, effects: &mut Effects<Self>) {
         let (node, term) = (self.config.node, self.term);
         let voters = self.members.voters();
-        let Role::Leader(leader) = &mut self.role else { return };
+        let Role::Leader(leader) = &mut self.role else {
+            return;
+        };
         if !core::mem::take(&mut leader.moved) {
             return;
         }
@@ -22,7 +24,10 @@ impl Raft {
             if voter == node {
                 own.0
             } else {
-                progress.iter().find(|p| p.peer == voter).map_or(0, |p| p.matched.0)
+                progress
+                    .iter()
+                    .find(|p| p.peer == voter)
+                    .map_or(0, |p| p.matched.0)
             }
         });
         let reached = Index(reached);
@@ -30,7 +35,9 @@ impl Raft {
             return;
         }
         let mut bytes = 0;
-        self.log.each(self.commit.next(), reached, |run| bytes += run.payload_bytes());
+        self.log.each(self.commit.next(), reached, |run| {
+            bytes += run.payload_bytes()
+        });
         leader.uncommitted_bytes = leader.uncommitted_bytes.saturating_sub(bytes);
         let first = self.commit < reached && !leader.reads.may_serve();
         self.commit = reached;

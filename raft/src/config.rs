@@ -108,7 +108,9 @@ pub enum ConfigError {
         end: Duration,
     },
     /// Followers would time out between two heartbeats.
-    #[error("heartbeat {heartbeat:?} must be above zero and below the shortest election timeout {timeout:?}")]
+    #[error(
+        "heartbeat {heartbeat:?} must be above zero and below the shortest election timeout {timeout:?}"
+    )]
     Heartbeat {
         /// The interval.
         heartbeat: Duration,

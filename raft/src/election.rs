@@ -39,7 +39,10 @@ impl Raft {
         }
         self.sticky = false;
         let range = &self.config.election_timeout;
-        effects.set_timer(Timer::Election, Duration::ZERO..=(*range.end() - *range.start()));
+        effects.set_timer(
+            Timer::Election,
+            Duration::ZERO..=(*range.end() - *range.start()),
+        );
     }
 
     pub(crate) fn on_election_timeout(&mut self, effects: &mut Effects<Self>) {
@@ -61,11 +64,15 @@ impl Raft {
 
     /// Asks whether it would be elected. Changes nothing durable, here or anywhere.
     fn pre_campaign(&mut self, effects: &mut Effects<Self>) {
-        self.role = Role::PreCandidate { granted: vec![self.config.node] };
+        self.role = Role::PreCandidate {
+            granted: vec![self.config.node],
+        };
         if self.is_elected() {
             return self.campaign(false, effects);
         }
-        let Some(term) = self.term.checked_add(1) else { return };
+        let Some(term) = self.term.checked_add(1) else {
+            return;
+        };
         let request = self.vote_request(term, true, false);
         for peer in self.voting_peers() {
             effects.send(peer, request.clone());
@@ -75,10 +82,14 @@ impl Raft {
     /// Stands for election. Asks while the own term is being written, but takes office only when it
     /// is on disk: otherwise it could lead the same term twice.
     pub(crate) fn campaign(&mut self, transfer: bool, effects: &mut Effects<Self>) {
-        let Some(term) = self.term.checked_add(1) else { return };
+        let Some(term) = self.term.checked_add(1) else {
+            return;
+        };
         self.enter_term(term, Some(self.config.node), effects);
         self.leader = None;
-        self.role = Role::Candidate { granted: Vec::new() };
+        self.role = Role::Candidate {
+            granted: Vec::new(),
+        };
         let request = self.vote_request(term, false, transfer);
         for peer in self.voting_peers() {
             effects.send_early(peer, request.clone(), Early::Campaign);
@@ -87,11 +98,20 @@ impl Raft {
 
     fn vote_request(&self, term: u64, pre: bool, transfer: bool) -> Message {
         let (last, last_term) = (self.log.last(), self.log.last_epoch().round());
-        Message::RequestVote { term, last, last_term, pre, transfer }
+        Message::RequestVote {
+            term,
+            last,
+            last_term,
+            pre,
+            transfer,
+        }
     }
 
     fn voting_peers(&self) -> Vec<NodeId> {
-        self.peers().into_iter().filter(|peer| self.voters().contains(*peer)).collect()
+        self.peers()
+            .into_iter()
+            .filter(|peer| self.voters().contains(*peer))
+            .collect()
     }
 
     /// Writes a term and the vote in it as one record.
@@ -167,8 +187,14 @@ impl Raft {
             // A pre-vote names a term that nobody has: it is judged, not adopted.
             Message::RequestVote { pre: true, .. } => true,
             // A granted pre-vote answers such a request.
-            Message::Vote { pre: true, granted: true, .. } => true,
-            Message::RequestVote { transfer: false, .. } if self.ignores_candidates() => {
+            Message::Vote {
+                pre: true,
+                granted: true,
+                ..
+            } => true,
+            Message::RequestVote {
+                transfer: false, ..
+            } if self.ignores_candidates() => {
                 if term < self.term {
                     self.refuse_vote(from, false, effects);
                 }
@@ -194,8 +220,16 @@ impl Raft {
     fn answer_stale(&mut self, from: NodeId, message: &Message, effects: &mut Effects<Self>) {
         match message {
             Message::RequestVote { pre, .. } => self.refuse_vote(from, *pre, effects),
-            Message::Append { .. } | Message::Heartbeat { .. } | Message::InstallSnapshot { .. } => {
-                effects.send(from, Message::Heard { term: self.term, round: 0 });
+            Message::Append { .. }
+            | Message::Heartbeat { .. }
+            | Message::InstallSnapshot { .. } => {
+                effects.send(
+                    from,
+                    Message::Heard {
+                        term: self.term,
+                        round: 0,
+                    },
+                );
             }
             Message::Vote { .. }
             | Message::Appended { .. }
@@ -211,7 +245,14 @@ impl Raft {
     }
 
     fn refuse_vote(&self, to: NodeId, pre: bool, effects: &mut Effects<Self>) {
-        effects.send(to, Message::Vote { term: self.term, granted: false, pre });
+        effects.send(
+            to,
+            Message::Vote {
+                term: self.term,
+                granted: false,
+                pre,
+            },
+        );
     }
 
     pub(crate) fn on_request_vote(
@@ -229,7 +270,14 @@ impl Raft {
         if pre {
             let free = term > self.term && term < Self::TERM_LIMIT;
             if free && up_to_date && !self.ignores_candidates() {
-                effects.send(from, Message::Vote { term, granted: true, pre });
+                effects.send(
+                    from,
+                    Message::Vote {
+                        term,
+                        granted: true,
+                        pre,
+                    },
+                );
             } else {
                 self.refuse_vote(from, pre, effects);
             }
@@ -246,7 +294,14 @@ impl Raft {
             self.enter_term(term, Some(from), effects);
         }
         // Held: it leaves when the vote is on disk.
-        effects.send(from, Message::Vote { term, granted: true, pre });
+        effects.send(
+            from,
+            Message::Vote {
+                term,
+                granted: true,
+                pre,
+            },
+        );
         self.await_leader(effects);
     }
 
@@ -261,7 +316,11 @@ impl Raft {
         if !granted {
             return;
         }
-        let expected = if pre { self.term.saturating_add(1) } else { self.term };
+        let expected = if pre {
+            self.term.saturating_add(1)
+        } else {
+            self.term
+        };
         let granted = match &mut self.role {
             Role::PreCandidate { granted } if pre && term == expected => granted,
             Role::Candidate { granted } if !pre && term == expected => granted,
@@ -274,7 +333,11 @@ impl Raft {
         granted.push(from);
         granted.sort_unstable();
         if self.is_elected() {
-            if pre { self.campaign(false, effects) } else { self.take_office(effects) }
+            if pre {
+                self.campaign(false, effects)
+            } else {
+                self.take_office(effects)
+            }
         }
     }
 
@@ -310,9 +373,17 @@ impl Raft {
     }
 
     fn take_office(&mut self, effects: &mut Effects<Self>) {
-        assert!(self.since.is_durable(), "a term led twice: term {} is not on disk", self.term);
+        assert!(
+            self.since.is_durable(),
+            "a term led twice: term {} is not on disk",
+            self.term
+        );
         let last = self.log.last();
-        let progress = self.peers().into_iter().map(|peer| Progress::new(peer, last)).collect();
+        let progress = self
+            .peers()
+            .into_iter()
+            .map(|peer| Progress::new(peer, last))
+            .collect();
         self.role = Role::Leader(Box::new(Leader {
             progress,
             proposed: Vec::new(),
@@ -329,23 +400,41 @@ impl Raft {
         effects.cancel_timer(Timer::Quiet);
         effects.cancel_timer(Timer::Election);
         let shortest = *self.config.election_timeout.start();
-        effects.set_timer(Timer::Heartbeat, self.config.heartbeat..=self.config.heartbeat);
+        effects.set_timer(
+            Timer::Heartbeat,
+            self.config.heartbeat..=self.config.heartbeat,
+        );
         if self.config.check_quorum {
             effects.set_timer(Timer::CheckQuorum, shortest..=shortest);
         }
         // An entry of the own term, so that those before it can be committed [Ongaro14 §6.4].
-        let place = Place { kind: EntryKind::Noop, ..self.log.next_place(self.epoch()) };
+        let place = Place {
+            kind: EntryKind::Noop,
+            ..self.log.next_place(self.epoch())
+        };
         self.append_own(Run::single(place, b""), effects);
     }
 
     pub(crate) fn on_check_quorum(&mut self, effects: &mut Effects<Self>) {
         let shortest = *self.config.election_timeout.start();
         let node = self.config.node;
-        let Role::Leader(leader) = &mut self.role else { return };
-        let active: Vec<NodeId> =
-            leader.progress.iter().filter(|p| p.active).map(|p| p.peer).collect();
-        leader.progress.iter_mut().for_each(|progress| progress.active = false);
-        if self.voters().is_quorum(|n| n == node || active.contains(&n)) {
+        let Role::Leader(leader) = &mut self.role else {
+            return;
+        };
+        let active: Vec<NodeId> = leader
+            .progress
+            .iter()
+            .filter(|p| p.active)
+            .map(|p| p.peer)
+            .collect();
+        leader
+            .progress
+            .iter_mut()
+            .for_each(|progress| progress.active = false);
+        if self
+            .voters()
+            .is_quorum(|n| n == node || active.contains(&n))
+        {
             effects.set_timer(Timer::CheckQuorum, shortest..=shortest);
         } else {
             self.resign(effects);
@@ -356,7 +445,10 @@ impl Raft {
     pub(crate) fn tell_leader(&mut self, effects: &mut Effects<Self>) {
         if self.leader_told != Some((self.term, self.leader)) {
             self.leader_told = Some((self.term, self.leader));
-            effects.emit(Event::LeaderChanged { epoch: self.epoch(), leader: self.leader });
+            effects.emit(Event::LeaderChanged {
+                epoch: self.epoch(),
+                leader: self.leader,
+            });
         }
     }
 }

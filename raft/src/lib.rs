@@ -4,22 +4,26 @@
 
 extern crate alloc;
 
-mod config;
-mod message;
-mod record;
-mod node;
-mod recovery;
-mod election;
-mod replication;
-mod progress;
+mod algorithm;
 mod commit;
+mod config;
+mod election;
+mod invariant;
 mod membership;
-mod snapshot;
+mod message;
+mod node;
+mod progress;
 mod read;
-mod transfer;
+mod record;
+mod recovery;
+mod replication;
+mod snapshot;
 mod status;
+mod transfer;
 
+pub use algorithm::Options;
 pub use config::{Config, ConfigError};
+pub use invariant::RaftInvariants;
 pub use message::Message;
 pub use node::{Raft, Timer};
 pub use record::Record;

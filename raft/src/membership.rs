@@ -1,11 +1,14 @@
 //! Who belongs to the group [Ongaro14 §4].
 
-use crate::node::Raft;
+use crate::{
+    node::{Raft, Role},
+    progress::Progress,
+};
 use alloc::{vec, vec::Vec};
 use consensus_core::{
-    Decoder, Effects, Field, Index, Joint, Members, NodeId,
-    contract::replicated_log::{Event, Manifest, Membership},
-    log::{EntryKind, Run},
+    Decoder, Effects, Field, Index, Joint, Members, NodeId, Token,
+    contract::replicated_log::{Event, Manifest, Member, MemberChange, Membership, Reason},
+    log::{EntryKind, Place, Run},
 };
 
 /// The configurations that the log names, in its order. The last one holds, from the moment it is
@@ -22,10 +25,8 @@ pub(crate) struct Configurations {
 
 fn joint(membership: &Membership) -> Joint {
     let members = |list: &[_]| {
-        Members::new(list.iter().map(|member: &consensus_core::contract::replicated_log::Member| {
-            member.node
-        }))
-        .expect("a membership is validated before it is logged")
+        Members::new(list.iter().map(|member: &Member| member.node))
+            .expect("a membership is validated before it is logged")
     };
     if membership.outgoing.is_empty() {
         Joint::simple(members(&membership.voters))
@@ -37,7 +38,12 @@ fn joint(membership: &Membership) -> Joint {
 impl Configurations {
     pub(crate) fn new(initial: Membership) -> Self {
         let voters = joint(&initial);
-        Self { base: (Index::ZERO, initial), appended: vec![], voters, snapshot: None }
+        Self {
+            base: (Index::ZERO, initial),
+            appended: vec![],
+            voters,
+            snapshot: None,
+        }
     }
 
     pub(crate) fn newest(&self) -> &(Index, Membership) {
@@ -55,7 +61,11 @@ impl Configurations {
     /// Everybody, in ascending order.
     pub(crate) fn nodes(&self) -> impl Iterator<Item = NodeId> {
         let newest = &self.newest().1;
-        let all = newest.voters.iter().chain(&newest.outgoing).chain(&newest.learners);
+        let all = newest
+            .voters
+            .iter()
+            .chain(&newest.outgoing)
+            .chain(&newest.learners);
         let mut nodes: Vec<NodeId> = all.map(|member| member.node).collect();
         nodes.sort_unstable();
         nodes.dedup();
@@ -69,7 +79,8 @@ impl Configurations {
         for (offset, payload) in run.iter().enumerate() {
             let mut input = Decoder::new(bytes::Bytes::copy_from_slice(payload));
             if let Ok(membership) = Membership::take(&mut input) {
-                self.appended.push((Index(run.first().0 + offset as u64), membership));
+                self.appended
+                    .push((Index(run.first().0 + offset as u64), membership));
             }
         }
         self.voters = joint(&self.newest().1);
@@ -92,7 +103,162 @@ impl Configurations {
     }
 }
 
+/// A change that this leader is carrying out.
 impl Raft {
+    pub(crate) fn change_members(
+        &mut self,
+        token: Token,
+        changes: &[MemberChange],
+        effects: &mut Effects<Self>,
+    ) {
+        match self.changed(changes) {
+            Ok(membership) => self.append_membership(&membership, effects),
+            Err(reason) => effects.emit(Event::Rejected {
+                token: Some(token),
+                reason,
+            }),
+        }
+    }
+
+    /// The membership that `changes` would make of the newest, if now is the time for it.
+    fn changed(&self, changes: &[MemberChange]) -> Result<Membership, Reason> {
+        let Role::Leader(leader) = &self.role else {
+            return Err(Reason::NotLeader { hint: self.leader });
+        };
+        let (index, newest) = self.members.newest();
+        // One change at a time, and none before an entry of the own term is committed: otherwise two
+        // leaders could decide by disjoint majorities [Ongaro15].
+        if *index > self.commit || !newest.outgoing.is_empty() || leader.transfer.is_some() {
+            return Err(Reason::ChangePending { index: *index });
+        }
+        if !leader.reads.may_serve() {
+            return Err(Reason::ChangePending {
+                index: self.log.last(),
+            });
+        }
+        let mut next = newest.clone();
+        for change in changes {
+            self.apply_change(&mut next, change)?;
+        }
+        if next.voters.is_empty() || next.voters.len() > Members::MAX {
+            return Err(Reason::Impossible);
+        }
+        let moved = |a: &[Member], b: &[Member]| {
+            a.iter()
+                .filter(|m| b.iter().all(|n| n.node != m.node))
+                .count()
+        };
+        // One voter more or less: any two majorities overlap, so no joint step is needed
+        // [Ongaro14 §4.1]. More: both sets must agree until it is committed [Ongaro14 §4.3].
+        if moved(&next.voters, &newest.voters) + moved(&newest.voters, &next.voters) > 1 {
+            next.outgoing.clone_from(&newest.voters);
+        }
+        Ok(next)
+    }
+
+    fn apply_change(&self, next: &mut Membership, change: &MemberChange) -> Result<(), Reason> {
+        let take = |list: &mut Vec<Member>, node: NodeId| {
+            let position = list.iter().position(|member| member.node == node)?;
+            Some(list.remove(position))
+        };
+        match change {
+            MemberChange::AddLearner(member) => {
+                let known = next.voters.iter().chain(&next.learners);
+                if member.node.0 == 0 || known.into_iter().any(|m| m.node == member.node) {
+                    return Err(Reason::Impossible);
+                }
+                next.learners.push(member.clone());
+            }
+            MemberChange::Promote(node) => {
+                let member = take(&mut next.learners, *node).ok_or(Reason::Impossible)?;
+                if !self.is_caught_up(*node) {
+                    return Err(Reason::TooFarBehind { node: *node });
+                }
+                next.voters.push(member);
+            }
+            MemberChange::Demote(node) => {
+                let member = take(&mut next.voters, *node).ok_or(Reason::Impossible)?;
+                next.learners.push(member);
+            }
+            MemberChange::Remove(node) => {
+                take(&mut next.voters, *node)
+                    .or_else(|| take(&mut next.learners, *node))
+                    .ok_or(Reason::Impossible)?;
+            }
+            MemberChange::SetContext(node, context) => {
+                next.voters
+                    .iter_mut()
+                    .chain(&mut next.learners)
+                    .find(|member| member.node == *node)
+                    .ok_or(Reason::Impossible)?
+                    .context = context.clone();
+            }
+        }
+        next.voters.sort_by_key(|member| member.node);
+        next.learners.sort_by_key(|member| member.node);
+        Ok(())
+    }
+
+    /// A learner may vote when it lacks no more than what one window can carry: a voter far behind
+    /// would stall the quorum [Ongaro14 §4.2.1].
+    fn is_caught_up(&self, node: NodeId) -> bool {
+        let Role::Leader(leader) = &self.role else {
+            return false;
+        };
+        leader.progress.iter().any(|p| {
+            p.peer == node
+                && p.active
+                && p.matched.0 + self.config.inflight_appends_max as u64 >= self.log.last().0
+        })
+    }
+
+    fn append_membership(&mut self, membership: &Membership, effects: &mut Effects<Self>) {
+        let mut payload = Vec::new();
+        membership.put(&mut payload);
+        let place = Place {
+            kind: EntryKind::Membership,
+            ..self.log.next_place(self.epoch())
+        };
+        let run = Run::single(place, &payload);
+        self.membership_appended(&run, effects);
+        self.append_own(run, effects);
+        self.meet_members();
+    }
+
+    /// A leader keeps one progress for everybody who belongs.
+    fn meet_members(&mut self) {
+        let (peers, last) = (self.peers(), self.log.last());
+        let Role::Leader(leader) = &mut self.role else {
+            return;
+        };
+        leader
+            .progress
+            .retain(|progress| peers.contains(&progress.peer));
+        for peer in peers {
+            if leader.progress.iter().all(|progress| progress.peer != peer) {
+                leader.progress.push(Progress::new(peer, last));
+            }
+        }
+        leader.progress.sort_by_key(|progress| progress.peer);
+        leader.moved = true;
+    }
+
+    /// The newest membership may just have been committed: a joint one is left, and a leader that is
+    /// no voter any more steps down [Ongaro14 §4.2.2].
+    pub(crate) fn membership_committed(&mut self, effects: &mut Effects<Self>) {
+        let (index, newest) = self.members.newest();
+        if *index > self.commit || !matches!(self.role, Role::Leader(_)) {
+            return;
+        }
+        if !newest.outgoing.is_empty() {
+            let mut next = newest.clone();
+            next.outgoing.clear();
+            self.append_membership(&next, effects);
+        } else if !self.voters().contains(self.config.node) && self.told >= *index {
+            self.resign(effects);
+        }
+    }
+
     pub(crate) fn tell_members(&self, effects: &mut Effects<Self>) {
         let (index, members) = self.members.newest().clone();
         effects.emit(Event::MembersChanged { index, members });

@@ -10,8 +10,8 @@ use crate::{
 };
 use alloc::{boxed::Box, vec::Vec};
 use consensus_core::{
-    Boot, Effects, Epoch, Index, Input, Joint, Lsn, NodeId, Protocol, RecoverError, Since,
-    Time, Token, Unsynced,
+    Boot, Effects, Epoch, Index, Input, Joint, Lsn, NodeId, Protocol, RecoverError, Since, Time,
+    Token, Unsynced,
     contract::replicated_log::{Event, Request},
     log::{Commands, Tail},
 };
@@ -177,9 +177,10 @@ impl Protocol for Raft {
             Role::Follower => (RoleStatus::Follower, Vec::new()),
             Role::PreCandidate { .. } => (RoleStatus::PreCandidate, Vec::new()),
             Role::Candidate { .. } => (RoleStatus::Candidate, Vec::new()),
-            Role::Leader(leader) => {
-                (RoleStatus::Leader, leader.progress.iter().map(Into::into).collect())
-            }
+            Role::Leader(leader) => (
+                RoleStatus::Leader,
+                leader.progress.iter().map(Into::into).collect(),
+            ),
         };
         Status {
             role,
@@ -202,7 +203,13 @@ impl Raft {
             return;
         }
         match message {
-            Message::RequestVote { term, last, last_term, pre, transfer } => {
+            Message::RequestVote {
+                term,
+                last,
+                last_term,
+                pre,
+                transfer,
+            } => {
                 self.on_request_vote(from, term, (last, last_term), pre, transfer, effects);
             }
             Message::Vote { term, granted, pre } => {
@@ -210,14 +217,21 @@ impl Raft {
             }
             Message::Append { run, commit, .. } => self.on_append(from, run, commit, effects),
             Message::Appended { matched, .. } => self.on_appended(from, matched),
-            Message::Conflict { asked, hint, hint_term, .. } => {
+            Message::Conflict {
+                asked,
+                hint,
+                hint_term,
+                ..
+            } => {
                 self.on_conflict(from, asked, hint, hint_term);
             }
             Message::Heartbeat { commit, round, .. } => {
                 self.on_heartbeat(from, commit, round, effects);
             }
             Message::Heard { round, .. } => self.on_heard(now, from, round, effects),
-            Message::InstallSnapshot { manifest, .. } => self.on_install_snapshot(from, &manifest),
+            Message::InstallSnapshot { manifest, .. } => {
+                self.on_install_snapshot(from, &manifest, effects);
+            }
             Message::TimeoutNow { last, .. } => self.on_timeout_now(from, last, effects),
         }
     }
@@ -249,11 +263,13 @@ impl Raft {
 
     /// Everybody but this node, voters and learners.
     pub(crate) fn peers(&self) -> Vec<NodeId> {
-        self.members.nodes().filter(|node| *node != self.config.node).collect()
+        self.members
+            .nodes()
+            .filter(|node| *node != self.config.node)
+            .collect()
     }
 
     pub(crate) const fn voters(&self) -> &Joint {
         self.members.voters()
     }
 }
-

@@ -58,9 +58,7 @@ impl Progress {
     pub(crate) fn has_room(&self, appends_max: usize, bytes_max: usize) -> bool {
         match self.flow {
             Flow::Probe(waiting) => !waiting,
-            Flow::Replicate => {
-                self.inflight.len() < appends_max && self.inflight_bytes < bytes_max
-            }
+            Flow::Replicate => self.inflight.len() < appends_max && self.inflight_bytes < bytes_max,
             Flow::Snapshot(_) => false,
         }
     }

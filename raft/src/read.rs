@@ -97,25 +97,44 @@ impl Raft {
         let (commit, shortest) = (self.commit, *self.config.election_timeout.start());
         let Role::Leader(leader) = &mut self.role else {
             let reason = Reason::NotLeader { hint };
-            return effects.emit(Event::Rejected { token: Some(token), reason });
+            return effects.emit(Event::Rejected {
+                token: Some(token),
+                reason,
+            });
         };
         if let Some(percent) = self.config.lease_percent
             && leader.reads.may_serve
             && let Some(confirmed) = leader.reads.confirmed
             && now < confirmed + shortest * u32::from(percent) / 100
         {
-            return effects
-                .emit_early(Event::ReadReady { token, index: commit }, Early::LeaseHolds);
+            return effects.emit_early(
+                Event::ReadReady {
+                    token,
+                    index: commit,
+                },
+                Early::LeaseHolds,
+            );
         }
         let index = leader.reads.may_serve.then_some(commit);
-        leader.reads.waiting.push_back(Waiting { token, index, round: None });
+        leader.reads.waiting.push_back(Waiting {
+            token,
+            index,
+            round: None,
+        });
     }
 
     /// One round of heartbeats for all reads of a batch.
     #[inline]
     pub(crate) fn start_read_round(&mut self, now: Time, effects: &mut Effects<Self>) {
-        let Role::Leader(leader) = &mut self.role else { return };
-        if leader.reads.waiting.back().is_some_and(|read| read.round.is_none()) {
+        let Role::Leader(leader) = &mut self.role else {
+            return;
+        };
+        if leader
+            .reads
+            .waiting
+            .back()
+            .is_some_and(|read| read.round.is_none())
+        {
             self.send_heartbeats(now, effects);
             self.confirm_rounds(effects);
         }
@@ -128,8 +147,12 @@ impl Raft {
         round: u64,
         effects: &mut Effects<Self>,
     ) {
-        let Role::Leader(leader) = &mut self.role else { return };
-        let Some(progress) = leader.progress.iter_mut().find(|p| p.peer == from) else { return };
+        let Role::Leader(leader) = &mut self.role else {
+            return;
+        };
+        let Some(progress) = leader.progress.iter_mut().find(|p| p.peer == from) else {
+            return;
+        };
         progress.active = true;
         progress.round = progress.round.max(round.min(leader.reads.round));
         self.confirm_rounds(effects);
@@ -140,13 +163,18 @@ impl Raft {
     pub(crate) fn confirm_rounds(&mut self, effects: &mut Effects<Self>) {
         let (node, commit) = (self.config.node, self.commit);
         let voters = self.members.voters();
-        let Role::Leader(leader) = &mut self.role else { return };
+        let Role::Leader(leader) = &mut self.role else {
+            return;
+        };
         let (own, progress) = (leader.reads.round, &leader.progress);
         let round = voters.reached(|voter| {
             if voter == node {
                 own
             } else {
-                progress.iter().find(|p| p.peer == voter).map_or(0, |p| p.round)
+                progress
+                    .iter()
+                    .find(|p| p.peer == voter)
+                    .map_or(0, |p| p.round)
             }
         });
         let mut ready = Vec::new();

@@ -23,12 +23,18 @@ impl Raft {
     ) {
         let (bound, hint) = (self.config.uncommitted_bytes_max, self.leader);
         let Role::Leader(leader) = &mut self.role else {
-            return effects.emit(Event::Rejected { token, reason: Reason::NotLeader { hint } });
+            return effects.emit(Event::Rejected {
+                token,
+                reason: Reason::NotLeader { hint },
+            });
         };
         let bytes = commands.payload_bytes();
         let full = leader.uncommitted_bytes > 0 && leader.uncommitted_bytes + bytes > bound;
         if leader.transfer.is_some() || full {
-            return effects.emit(Event::Rejected { token, reason: Reason::Busy });
+            return effects.emit(Event::Rejected {
+                token,
+                reason: Reason::Busy,
+            });
         }
         if commands.is_empty() {
             return;
@@ -40,7 +46,9 @@ impl Raft {
     /// Appends a leader's own entries and writes them down.
     #[inline]
     pub(crate) fn append_own(&mut self, run: Run, effects: &mut Effects<Self>) {
-        let Role::Leader(leader) = &mut self.role else { return };
+        let Role::Leader(leader) = &mut self.role else {
+            return;
+        };
         let lsn = effects.persist(Record::Append { run: run.clone() });
         leader.unsynced.push(lsn, run.last());
         self.log.append(run);
@@ -59,7 +67,9 @@ impl Raft {
     #[inline]
     fn append_proposed(&mut self, effects: &mut Effects<Self>) {
         let epoch = self.epoch();
-        let Role::Leader(leader) = &mut self.role else { return };
+        let Role::Leader(leader) = &mut self.role else {
+            return;
+        };
         if leader.proposed.is_empty() {
             return;
         }
@@ -71,7 +81,11 @@ impl Raft {
             if let Some(token) = token {
                 // A fact about this leader's own memory; the disk has no say in it.
                 effects.emit_early(
-                    Event::Appended { token, first, epoch },
+                    Event::Appended {
+                        token,
+                        first,
+                        epoch,
+                    },
                     Early::Authority(self.since.lsn()),
                 );
             }
@@ -87,11 +101,16 @@ impl Raft {
         let (term, commit, last) = (self.term, self.commit, self.log.last());
         let why = Early::Authority(self.since.lsn());
         let early = self.config.parallel_write;
-        let Role::Leader(leader) = &mut self.role else { return };
+        let Role::Leader(leader) = &mut self.role else {
+            return;
+        };
         for progress in &mut leader.progress {
             let mut carried = false;
             while progress.next <= last
-                && progress.has_room(self.config.inflight_appends_max, self.config.inflight_bytes_max)
+                && progress.has_room(
+                    self.config.inflight_appends_max,
+                    self.config.inflight_bytes_max,
+                )
             {
                 let run = if progress.next > self.log.base() {
                     self.log.gather(progress.next, self.config.append_bytes_max)
@@ -99,7 +118,7 @@ impl Raft {
                     None
                 };
                 let Some(run) = run else {
-                    crate::snapshot::send_snapshot(&self.members, progress, term, effects);
+                    crate::snapshot::send_snapshot(&self.members, progress, term, why, effects);
                     break;
                 };
                 progress.sent(run.last(), run.payload_bytes());
@@ -116,7 +135,11 @@ impl Raft {
             } else if progress.announced < commit && progress.matched >= commit {
                 // Nothing to ride on: the commit is announced by itself.
                 progress.announced = commit;
-                let message = Message::Heartbeat { term, commit, round: leader.reads.round() };
+                let message = Message::Heartbeat {
+                    term,
+                    commit,
+                    round: leader.reads.round(),
+                };
                 effects.send_early(progress.peer, message, Early::QuorumHolds);
             }
         }
@@ -125,7 +148,9 @@ impl Raft {
     #[inline]
     pub(crate) fn on_appended(&mut self, from: NodeId, matched: Index) {
         let last = self.log.last();
-        let Role::Leader(leader) = &mut self.role else { return };
+        let Role::Leader(leader) = &mut self.role else {
+            return;
+        };
         // Nobody can have more than the leader of the term.
         if matched > last {
             return;
@@ -138,28 +163,52 @@ impl Raft {
     /// Takes the follower's hint to where the logs may agree: at most one exchange a term of the
     /// follower's log [Ongaro14 §3.5, the optimisation at its end].
     pub(crate) fn on_conflict(&mut self, from: NodeId, asked: Index, hint: Index, hint_term: u64) {
-        let Role::Leader(leader) = &mut self.role else { return };
-        let Some(progress) = leader.progress.iter_mut().find(|p| p.peer == from) else { return };
+        let Role::Leader(leader) = &mut self.role else {
+            return;
+        };
+        let Some(progress) = leader.progress.iter_mut().find(|p| p.peer == from) else {
+            return;
+        };
         let (hint, _) = self.log.latest_at_most(hint, Epoch::of_term(hint_term));
         progress.refused(asked, hint);
     }
 
     pub(crate) fn on_heartbeat_due(&mut self, now: Time, effects: &mut Effects<Self>) {
-        let Role::Leader(leader) = &mut self.role else { return };
-        leader.progress.iter_mut().for_each(crate::progress::Progress::tick);
+        let Role::Leader(leader) = &mut self.role else {
+            return;
+        };
+        leader
+            .progress
+            .iter_mut()
+            .for_each(crate::progress::Progress::tick);
         self.send_heartbeats(now, effects);
-        effects.set_timer(Timer::Heartbeat, self.config.heartbeat..=self.config.heartbeat);
+        effects.set_timer(
+            Timer::Heartbeat,
+            self.config.heartbeat..=self.config.heartbeat,
+        );
     }
 
     /// Begins a new round.
     pub(crate) fn send_heartbeats(&mut self, now: Time, effects: &mut Effects<Self>) {
         let (term, commit) = (self.term, self.commit);
         let why = Early::Authority(self.since.lsn());
-        let Role::Leader(leader) = &mut self.role else { return };
-        let round = leader.reads.begin_round(now, self.config.lease_percent.is_some());
+        let Role::Leader(leader) = &mut self.role else {
+            return;
+        };
+        let round = leader
+            .reads
+            .begin_round(now, self.config.lease_percent.is_some());
         for progress in &mut leader.progress {
             progress.announced = progress.announced.max(commit);
-            effects.send_early(progress.peer, Message::Heartbeat { term, commit, round }, why);
+            effects.send_early(
+                progress.peer,
+                Message::Heartbeat {
+                    term,
+                    commit,
+                    round,
+                },
+                why,
+            );
         }
     }
 
@@ -167,10 +216,16 @@ impl Raft {
     pub(crate) fn reject_waiting(&self, mut leader: Leader, effects: &mut Effects<Self>) {
         let reason = Reason::NotLeader { hint: self.leader };
         for (token, _) in leader.proposed.drain(..) {
-            effects.emit(Event::Rejected { token, reason: reason.clone() });
+            effects.emit(Event::Rejected {
+                token,
+                reason: reason.clone(),
+            });
         }
         for token in leader.reads.take_all() {
-            effects.emit(Event::Rejected { token: Some(token), reason: reason.clone() });
+            effects.emit(Event::Rejected {
+                token: Some(token),
+                reason: reason.clone(),
+            });
         }
     }
 }
@@ -231,7 +286,15 @@ impl Raft {
         if self.log.epoch(before) != Some(run.previous()) {
             let (hint, epoch) = self.log.latest_at_most(before, run.previous());
             let (term, hint_term) = (self.term, epoch.round());
-            effects.send(from, Message::Conflict { term, asked: before, hint, hint_term });
+            effects.send(
+                from,
+                Message::Conflict {
+                    term,
+                    asked: before,
+                    hint,
+                    hint_term,
+                },
+            );
             return;
         }
         self.verified = self.verified.max(run.last());
@@ -284,7 +347,13 @@ impl Raft {
         }
         self.leader_commit = self.leader_commit.max(commit);
         // Held like any answer, for it says which term this node is in.
-        effects.send(from, Message::Heard { term: self.term, round });
+        effects.send(
+            from,
+            Message::Heard {
+                term: self.term,
+                round,
+            },
+        );
     }
 
     #[inline]
@@ -296,7 +365,10 @@ impl Raft {
         if core::mem::take(&mut self.ack)
             && let Some(leader) = self.leader
         {
-            let message = Message::Appended { term: self.term, matched: self.verified };
+            let message = Message::Appended {
+                term: self.term,
+                matched: self.verified,
+            };
             effects.send(leader, message);
         }
         // Never beyond what the present leader's appends have verified: entries after that may be

@@ -27,7 +27,10 @@ impl Raft {
         effects: &mut Effects<Self>,
     ) {
         let reject = |reason, effects: &mut Effects<Self>| {
-            effects.emit(Event::Rejected { token: Some(token), reason });
+            effects.emit(Event::Rejected {
+                token: Some(token),
+                reason,
+            });
         };
         let hint = self.leader;
         let voters = self.members.voters();
@@ -40,12 +43,19 @@ impl Raft {
         let voting = leader.progress.iter().filter(|p| voters.contains(p.peer));
         let heir = match to {
             Some(to) => voting.clone().find(|p| p.peer == to),
-            None => voting.clone().filter(|p| p.active).max_by_key(|p| p.matched),
+            None => voting
+                .clone()
+                .filter(|p| p.active)
+                .max_by_key(|p| p.matched),
         };
         let Some(heir) = heir.map(|progress| progress.peer) else {
             return reject(Reason::Impossible, effects);
         };
-        leader.transfer = Some(Transfer { token, to: heir, told: false });
+        leader.transfer = Some(Transfer {
+            token,
+            to: heir,
+            told: false,
+        });
         let shortest = *self.config.election_timeout.start();
         effects.set_timer(Timer::Transfer, shortest..=shortest);
     }
@@ -54,10 +64,16 @@ impl Raft {
     /// may be elected at any moment.
     pub(crate) fn drive_transfer(&mut self, effects: &mut Effects<Self>) {
         let (term, last) = (self.term, self.log.last());
-        let Role::Leader(leader) = &mut self.role else { return };
-        let Some(transfer) = &mut leader.transfer else { return };
-        let caught_up =
-            leader.progress.iter().any(|p| p.peer == transfer.to && p.matched == last);
+        let Role::Leader(leader) = &mut self.role else {
+            return;
+        };
+        let Some(transfer) = &mut leader.transfer else {
+            return;
+        };
+        let caught_up = leader
+            .progress
+            .iter()
+            .any(|p| p.peer == transfer.to && p.matched == last);
         if caught_up && !transfer.told {
             transfer.told = true;
             leader.reads.void_lease();
@@ -71,7 +87,10 @@ impl Raft {
             && let Some(transfer) = leader.transfer.take()
         {
             let token = Some(transfer.token);
-            effects.emit(Event::Rejected { token, reason: Reason::TransferFailed });
+            effects.emit(Event::Rejected {
+                token,
+                reason: Reason::TransferFailed,
+            });
         }
     }
 

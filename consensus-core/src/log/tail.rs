@@ -293,6 +293,11 @@ impl Tail {
         self.runs.iter()
     }
 
+    /// The runs held, newest first.
+    pub fn runs_reversed(&self) -> impl Iterator<Item = &Run> + '_ {
+        self.runs.iter().rev()
+    }
+
     fn entries(&self) -> impl Iterator<Item = (Epoch, &[u8])> + '_ {
         self.runs
             .iter()

@@ -1,0 +1,126 @@
+//! Raft as the harnesses see it.
+
+use crate::{
+    config::Config,
+    invariant::RaftInvariants,
+    node::{Raft, Role},
+};
+use alloc::{string::String, string::ToString, vec::Vec};
+use bytes::Bytes;
+use consensus_core::{
+    Algorithm, Boot, Contract, DiskId, Members, NodeId,
+    contract::replicated_log::{Member, Membership},
+    service::{
+        key_value::KeyValue,
+        replicated_log::{Limits, LogService},
+    },
+};
+use core::{ops::RangeInclusive, time::Duration};
+
+/// Choices that hold for a whole cluster; the fields of [`Config`] that harnesses vary.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// See [`Config::election_timeout`].
+    pub election_timeout: RangeInclusive<Duration>,
+    /// See [`Config::heartbeat`].
+    pub heartbeat: Duration,
+    /// See [`Config::pre_vote`].
+    pub pre_vote: bool,
+    /// See [`Config::check_quorum`].
+    pub check_quorum: bool,
+    /// See [`Config::lease_percent`].
+    pub lease_percent: Option<u8>,
+    /// See [`Config::parallel_write`].
+    pub parallel_write: bool,
+    /// See [`Config::append_bytes_max`].
+    pub append_bytes_max: usize,
+    /// See [`Config::inflight_appends_max`].
+    pub inflight_appends_max: usize,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        let config = Config::new(NodeId(1), Membership::default());
+        Self {
+            election_timeout: config.election_timeout,
+            heartbeat: config.heartbeat,
+            pre_vote: config.pre_vote,
+            check_quorum: config.check_quorum,
+            lease_percent: config.lease_percent,
+            parallel_write: config.parallel_write,
+            append_bytes_max: config.append_bytes_max,
+            inflight_appends_max: config.inflight_appends_max,
+        }
+    }
+}
+
+impl Algorithm for Raft {
+    const NAME: &'static str = "raft";
+    const CONTRACT: Contract = Contract::ReplicatedLog;
+
+    type Options = Options;
+    type Service = LogService<KeyValue>;
+    type Invariants = RaftInvariants;
+
+    fn config(options: &Options, members: &Members, node: NodeId) -> Result<Config, String> {
+        let voters: Vec<Member> = members
+            .iter()
+            .map(|node| Member {
+                node,
+                disk: DiskId::default(),
+                context: Bytes::new(),
+            })
+            .collect();
+        let membership = Membership {
+            voters,
+            ..Membership::default()
+        };
+        let config = Config {
+            election_timeout: options.election_timeout.clone(),
+            heartbeat: options.heartbeat,
+            pre_vote: options.pre_vote,
+            check_quorum: options.check_quorum,
+            lease_percent: options.lease_percent,
+            parallel_write: options.parallel_write,
+            append_bytes_max: options.append_bytes_max,
+            inflight_appends_max: options.inflight_appends_max,
+            ..Config::new(node, membership)
+        };
+        config.validate().map_err(|error| error.to_string())?;
+        Ok(config)
+    }
+
+    fn service(_: &Options, _: &Members, node: NodeId, _: Boot) -> Self::Service {
+        LogService::new(node, KeyValue::default(), Limits::default())
+    }
+
+    fn draw(_: &Members, chance: &mut dyn FnMut(RangeInclusive<u64>) -> u64) -> Options {
+        let shortest = Duration::from_millis(chance(50..=300));
+        let range = Duration::from_millis(chance(20..=300));
+        Options {
+            election_timeout: shortest..=shortest + range,
+            heartbeat: shortest / chance(2..=5) as u32,
+            pre_vote: chance(0..=3) > 0,
+            check_quorum: chance(0..=3) > 0,
+            lease_percent: None,
+            parallel_write: chance(0..=3) > 0,
+            append_bytes_max: if chance(0..=1) == 0 {
+                1 << 20
+            } else {
+                chance(1..=300) as usize
+            },
+            inflight_appends_max: if chance(0..=1) == 0 {
+                256
+            } else {
+                chance(1..=4) as usize
+            },
+        }
+    }
+
+    fn leader(&self) -> Option<NodeId> {
+        match self.role {
+            Role::Leader(_) => Some(self.config.node),
+            _ => self.leader,
+        }
+    }
+}
