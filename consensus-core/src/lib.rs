@@ -38,6 +38,8 @@ mod gate;
 mod ids;
 pub mod kv;
 pub mod log;
+#[cfg(feature = "model")]
+pub mod model;
 mod protocol;
 mod quorum;
 pub mod service;

@@ -11,6 +11,10 @@
 
 pub mod atomicity;
 pub mod history;
+#[expect(
+    clippy::disallowed_types,
+    reason = "hash tables are looked up and never iterated"
+)]
 pub mod linearizable;
 
 pub use history::{Entry, History, Pending};

@@ -1,4 +1,4 @@
-//! Is a history of key-value operations linearizable [Herlihy90]?
+//! Is a history of key-value operations linearizable [HerlihyWing90 §2]?
 //!
 //! Keys are independent registers and linearizability is local, so each key is judged alone, by the
 //! cheapest method that is exact for it:
@@ -29,11 +29,11 @@ use std::collections::{HashMap, HashSet};
 /// How a key was judged.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum Method {
-    /// The zone test for registers whose written values are unique [Gibbons97 §4].
+    /// The zone test for registers whose written values are unique [GibbonsKorach97].
     Zones,
     /// Replay in the order of the versions that the answers carry.
     Witness,
-    /// Every order is tried, remembering dead ends [Wing93] [Lowe17].
+    /// Every order is tried, remembering dead ends [WingGong93] [Lowe17].
     Search,
 }
 

@@ -1,4 +1,4 @@
-//! The zone test for a register whose written values are unique [Gibbons97 §4].
+//! The zone test for a register whose written values are unique [GibbonsKorach97].
 //!
 //! A value's *cluster* is its write and the reads that saw it. In any legal order a cluster stands
 //! together, so all that matters of it is its *zone*, between its earliest answer and its latest
