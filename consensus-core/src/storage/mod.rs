@@ -4,6 +4,12 @@
 //! [`Completion`] what is safe. One disk may serve several groups; each group numbers its own
 //! records.
 
+mod memory;
+#[cfg(feature = "wal")]
+pub mod wal;
+
+pub use memory::MemoryDisk;
+
 use crate::{GroupId, Lsn};
 use alloc::{string::String, vec::Vec};
 use bytes::Bytes;

@@ -1,0 +1,36 @@
+//! A disk that forgets: for benchmarks that leave the disk out, and for nodes whose operator chose
+//! not to survive a crash.
+
+use super::{Append, Completion, Disk};
+use crate::{GroupId, Lsn};
+
+/// Calls every record durable at once, and keeps none.
+///
+/// The [`Completion`] is called from inside [`Disk::append`], on the caller's thread, before it
+/// returns. A node on this disk comes back empty: it must come back as another node (a new
+/// [`DiskId`](crate::DiskId)), never under its old name.
+#[derive(Debug)]
+pub struct MemoryDisk<C> {
+    completion: C,
+}
+
+impl<C: Completion> MemoryDisk<C> {
+    /// Reports to `completion`.
+    pub const fn new(completion: C) -> Self {
+        Self { completion }
+    }
+}
+
+impl<C: Completion> Disk for MemoryDisk<C> {
+    fn append(&mut self, append: Append) {
+        if append.count() > 0 {
+            self.completion.durable(append.group, append.last());
+        }
+    }
+
+    fn release(&mut self, _: GroupId, _: Lsn) {}
+
+    fn backlog(&self) -> usize {
+        0
+    }
+}

@@ -1,0 +1,191 @@
+//! The folder as the writer sees it: makes segments, keeps one in reserve, tells the file of
+//! identity where the log is.
+
+use super::{
+    file_system::{FileSystem, LogFile, is_full, write_all},
+    layout::{IDENTITY, IDENTITY_NEW, RESERVE, SEGMENT_NEW, SegmentHeader, Stored, segment_name},
+};
+use crate::storage::DiskFailure;
+use std::{
+    boxed::Box,
+    io,
+    path::{Path, PathBuf},
+    string::ToString,
+    sync::Arc,
+    vec::Vec,
+};
+
+/// The reserve is this much longer than a segment; cut off when it is taken, that leaves room for
+/// the file of identity on a full disk.
+const SLACK: u64 = 64 << 10;
+
+/// Why something could not be written.
+#[derive(Debug)]
+pub(super) enum Trouble {
+    /// No room, now. What was tried can be tried again.
+    Full,
+    /// Nothing is trusted any more.
+    Broken(DiskFailure),
+}
+
+/// For `map_err`: what an error of `operation` on `file` means.
+pub(super) fn trouble(operation: &'static str, file: &Path) -> impl FnOnce(io::Error) -> Trouble {
+    move |error| {
+        if is_full(&error) {
+            Trouble::Full
+        } else {
+            broken(operation, file)(error)
+        }
+    }
+}
+
+/// As [`trouble`], where a full disk is no excuse: after a failed sync what was written is in doubt.
+pub(super) fn broken(operation: &'static str, file: &Path) -> impl FnOnce(io::Error) -> Trouble {
+    move |error| {
+        Trouble::Broken(DiskFailure::Broken {
+            operation,
+            file: file.display().to_string(),
+            reason: error.to_string(),
+        })
+    }
+}
+
+/// The segment that is being written.
+pub(super) struct Segment {
+    pub(super) file: Box<dyn LogFile>,
+    pub(super) path: PathBuf,
+    pub(super) number: u64,
+    pub(super) seed: u32,
+    /// Where the next group goes.
+    pub(super) end: u64,
+    /// The file's length, unless a large record made it longer.
+    pub(super) length: u64,
+    /// Zeros have been written up to here, beyond `end`.
+    pub(super) zeroed: u64,
+}
+
+/// The folder.
+pub(super) struct Folder {
+    pub(super) files: Arc<dyn FileSystem>,
+    pub(super) dir: PathBuf,
+    pub(super) stored: Stored,
+    pub(super) segment_bytes: u64,
+    /// Whether the reserve is there.
+    pub(super) reserve: bool,
+}
+
+impl Folder {
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.join(name)
+    }
+
+    /// Makes the segment that `header` describes, of at least `length` bytes, its name durable. On a
+    /// full disk it is made of the reserve; with none left, [`Trouble::Full`].
+    pub(super) fn make(&mut self, header: &SegmentHeader, length: u64) -> Result<Segment, Trouble> {
+        let (bytes, seed) = header.encode();
+        let end = bytes.len() as u64;
+        let length = length.max(self.segment_bytes);
+        let new = self.path(SEGMENT_NEW);
+        let (from, file) = match self.fill(&new, &bytes, length) {
+            Ok(file) => (new, file),
+            Err(Trouble::Full) => {
+                // Half a file would hold on to room that others could use.
+                let _ = self.files.remove(&new);
+                self.take_reserve(&bytes)?
+            }
+            Err(broken) => return Err(broken),
+        };
+        let path = self.path(&segment_name(header.number));
+        self.files
+            .rename(&from, &path)
+            .map_err(broken("rename", &from))?;
+        self.sync_names()?;
+        Ok(Segment {
+            file,
+            path,
+            number: header.number,
+            seed,
+            end,
+            length,
+            zeroed: end,
+        })
+    }
+
+    fn fill(&self, path: &Path, bytes: &[u8], length: u64) -> Result<Box<dyn LogFile>, Trouble> {
+        let file = self.files.create(path).map_err(trouble("create", path))?;
+        if length > 0 {
+            file.allocate(length).map_err(trouble("allocate", path))?;
+        }
+        write_all(&*file, bytes, 0).map_err(trouble("write", path))?;
+        file.sync().map_err(broken("fdatasync", path))?;
+        Ok(file)
+    }
+
+    fn take_reserve(&mut self, bytes: &[u8]) -> Result<(PathBuf, Box<dyn LogFile>), Trouble> {
+        if !self.reserve {
+            return Err(Trouble::Full);
+        }
+        let path = self.path(RESERVE);
+        let file = self.files.open(&path).map_err(broken("open", &path))?;
+        file.set_len(self.segment_bytes)
+            .map_err(broken("truncate", &path))?;
+        write_all(&*file, bytes, 0).map_err(trouble("write", &path))?;
+        file.sync().map_err(broken("fdatasync", &path))?;
+        self.reserve = false;
+        Ok((path, file))
+    }
+
+    /// Makes the reserve, unless it is there.
+    pub(super) fn replenish(&mut self) -> Result<(), Trouble> {
+        if self.reserve {
+            return Ok(());
+        }
+        let path = self.path(RESERVE);
+        if let Err(trouble) = self.fill(&path, &[], self.segment_bytes + SLACK) {
+            let _ = self.files.remove(&path);
+            return Err(trouble);
+        }
+        self.sync_names()?;
+        self.reserve = true;
+        Ok(())
+    }
+
+    /// Writes the file of identity anew.
+    pub(super) fn identify(&mut self, stored: Stored) -> Result<(), Trouble> {
+        let new = self.path(IDENTITY_NEW);
+        let written = self.fill(&new, &stored.encode(), 0);
+        if let Err(trouble) = written {
+            let _ = self.files.remove(&new);
+            return Err(trouble);
+        }
+        self.files
+            .rename(&new, &self.path(IDENTITY))
+            .map_err(broken("rename", &new))?;
+        self.sync_names()?;
+        self.stored = stored;
+        Ok(())
+    }
+
+    /// Deletes segments, oldest first.
+    pub(super) fn delete(&self, numbers: &[u64]) -> Result<(), Trouble> {
+        for number in numbers {
+            let path = self.path(&segment_name(*number));
+            self.files.remove(&path).map_err(broken("delete", &path))?;
+        }
+        if numbers.is_empty() {
+            return Ok(());
+        }
+        self.sync_names()
+    }
+
+    fn sync_names(&self) -> Result<(), Trouble> {
+        self.files
+            .sync_dir(&self.dir)
+            .map_err(broken("fsync", &self.dir))
+    }
+}
+
+/// Zeros to be written ahead of the log.
+pub(super) fn zeros(length: u64) -> Vec<u8> {
+    std::vec![0; length as usize]
+}
