@@ -156,6 +156,9 @@ pub enum Event {
         instance: Instance,
         /// The newest version that is known to be under way.
         by: Version,
+        /// Whether the value proposed has been put to acceptors. If not, it was certainly not
+        /// chosen; if so, it may have been.
+        offered: bool,
     },
     /// The attempts allowed by the configuration are used up. The proposal may still be chosen by
     /// somebody who found it at an acceptor: the outcome is unknown.

@@ -8,6 +8,7 @@ pub mod atomic_commit;
 pub mod bank;
 pub mod key_value;
 pub mod locks;
+pub mod register;
 pub mod replicated_log;
 
 use crate::{ClientId, NodeId, Protocol, Sequence, Time};
