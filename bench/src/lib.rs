@@ -3,6 +3,7 @@
 //! | module | holds |
 //! |---|---|
 //! | [`workload`], [`zipf`] | what clients ask and when, from one seed |
+//! | [`algorithms`] | every algorithm there is, registered once |
 //! | [`app`] | operations and answers, by contract |
 //! | [`recorder`] | what became of every operation: latency from the intended start, throughput, timeline |
 //! | [`report`] | `report.json`, its schema |
@@ -15,6 +16,7 @@
 #![warn(missing_docs)]
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+pub mod algorithms;
 pub mod app;
 pub mod harness;
 pub mod recorder;

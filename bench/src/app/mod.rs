@@ -1,3 +1,7 @@
 //! What clients do, by contract.
 
+pub mod bank;
+mod client;
 pub mod kv;
+
+pub use client::Client;

@@ -3,9 +3,11 @@
 //! | harness | clock | messages | disk |
 //! |---|---|---|---|
 //! | [`in_memory`] | none | moved between vectors, one thread | durable at once |
+//! | [`in_process`] | the real one | channels between tokio tasks | durable at once |
 
 mod alarms;
 pub mod in_memory;
+pub mod in_process;
 mod load;
 
 pub use load::{AtomicCommitLoad, Load, LogLoad, RegisterLoad};

@@ -1,0 +1,45 @@
+//! What a measurement rests on: that every harness really runs every algorithm.
+
+#![allow(clippy::unwrap_used)]
+
+use bench::{
+    algorithms::{self, Visitor},
+    harness::{Load, in_memory::InMemory, in_process::InProcess},
+};
+use consensus_core::runtime::Runnable;
+
+/// In the steady state nothing waits for an alarm: what is timed in memory is work.
+#[test]
+fn in_memory_every_node_decides_without_an_alarm() {
+    struct Each;
+    impl Visitor for Each {
+        fn visit<A: Runnable, L: Load<A>>(&mut self) {
+            for nodes in [1, 3, 5, 7] {
+                let mut cluster = InMemory::<A, L>::new(nodes, &A::Options::default()).unwrap();
+                let before = cluster.alarms();
+                for window in [1, 16, 256, 4096, 1] {
+                    for _ in 0..10 {
+                        cluster.decide(window);
+                    }
+                }
+                assert_eq!(cluster.alarms(), before, "{} with {nodes} nodes", A::NAME);
+            }
+        }
+    }
+    algorithms::each(&mut Each);
+}
+
+#[test]
+fn in_process_every_client_is_answered() {
+    struct Each;
+    impl Visitor for Each {
+        fn visit<A: Runnable, L: Load<A>>(&mut self) {
+            for clients in [1, 64] {
+                let mut cluster = InProcess::<A>::new(3, clients, &A::Options::default()).unwrap();
+                cluster.run(5);
+                cluster.run(5);
+            }
+        }
+    }
+    algorithms::each(&mut Each);
+}
