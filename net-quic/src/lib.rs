@@ -1,1 +1,55 @@
-//! Under construction.
+//! The QUIC transport: mutual TLS, identities, peers, clients, emulated links.
+//!
+//! Knows `consensus-core` alone; of protocols it sees bytes. One [`Endpoint`] a node serves peers
+//! and clients on one port:
+//!
+//! - peers: one connection a pair, dialled by the lower id; one stream a direction and class, so
+//!   that bulk never blocks a heartbeat. [`Endpoint::peers`] gives a
+//!   [`Transport`](consensus_core::runtime::Transport) for one group.
+//! - clients: one connection a [`Client`] and node, with many calls under way.
+//!
+//! Who somebody is stands in the certificate ([`Name`]), issued by the cluster's own authority
+//! ([`ClusterCa`]); what the first frame claims must agree with it. Whether a node is a *member* is
+//! the protocol's question, never the transport's.
+//!
+//! Reading order: `identity`, `tls`, `handshake`, `endpoint`; then `peers`, `lane`, `connection`;
+//! then `server`, `client`; `link` stands alone.
+#![forbid(unsafe_code)]
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+mod accept;
+mod ca;
+mod call;
+mod client;
+mod config;
+mod connection;
+mod dial;
+mod emulated;
+mod endpoint;
+mod error;
+mod frame;
+mod group;
+mod handshake;
+mod hello;
+mod identity;
+mod lane;
+mod line;
+mod link;
+mod peer;
+mod peers;
+mod server;
+mod stats;
+mod tls;
+mod transport;
+
+pub use ca::{ClusterCa, VALIDITY};
+pub use client::Client;
+pub use config::{EndpointConfig, Limits, WIRE_VERSIONS};
+pub use endpoint::Endpoint;
+pub use error::{CallError, LinkError, NameError, NetError};
+pub use group::Inbound;
+pub use identity::{Identity, Name, Role};
+pub use link::LinkControl;
+pub use peers::Peers;
+pub use server::Gateway;
+pub use stats::{Counter, Stats};

@@ -1,0 +1,161 @@
+//! Newcomers: bounded in number until they have shown who they are.
+
+use crate::endpoint::Shared;
+use crate::handshake::{self, Refused, Settled};
+use crate::identity::Role;
+use crate::stats::Counter;
+use crate::{connection, tls};
+use quinn::{Connection, Incoming, VarInt, crypto::rustls::HandshakeData};
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering::AcqRel},
+};
+use tokio::time::timeout;
+
+/// One of a bounded number.
+pub(crate) struct Ticket {
+    shared: Arc<Shared>,
+    of: fn(&Shared) -> &AtomicUsize,
+}
+
+impl Ticket {
+    /// Takes one unless `most` are taken.
+    pub(crate) fn take(
+        shared: &Arc<Shared>,
+        of: fn(&Shared) -> &AtomicUsize,
+        most: usize,
+    ) -> Option<Self> {
+        let count = of(shared).fetch_add(1, AcqRel);
+        let ticket = Self {
+            shared: Arc::clone(shared),
+            of,
+        };
+        (count < most).then_some(ticket)
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        (self.of)(&self.shared).fetch_sub(1, AcqRel);
+    }
+}
+
+/// Listens until the socket is closed.
+pub(crate) async fn run(shared: Arc<Shared>) {
+    let limits = shared.limits.clone();
+    while let Some(incoming) = shared.quinn.accept().await {
+        let under_way = shared.handshakes.load(std::sync::atomic::Ordering::Acquire);
+        let is_known = incoming.remote_address_validated();
+        // A spoofed flood costs us a small packet each, and no state.
+        if !is_known && under_way >= limits.handshakes_unvalidated && incoming.may_retry() {
+            shared.stats.add(Counter::Retried, 1);
+            let _ = incoming.retry();
+            continue;
+        }
+        let Some(ticket) = Ticket::take(&shared, |s| &s.handshakes, limits.handshakes) else {
+            shared.stats.add(Counter::TurnedAway, 1);
+            incoming.refuse();
+            continue;
+        };
+        shared.spawn(newcomer(Arc::clone(&shared), incoming, ticket));
+    }
+}
+
+async fn newcomer(shared: Arc<Shared>, incoming: Incoming, ticket: Ticket) {
+    let address = incoming.remote_address();
+    let Ok(connecting) = incoming.accept() else {
+        return;
+    };
+    let connection = match timeout(shared.limits.handshake_deadline, connecting).await {
+        Ok(Ok(connection)) => connection,
+        Ok(Err(error)) => {
+            return shared
+                .stats
+                .refuse(Counter::HandshakeFailed, address.ip(), error);
+        }
+        Err(_) => {
+            let why = "no handshake in time";
+            return shared
+                .stats
+                .refuse(Counter::HandshakeTimeout, address.ip(), why);
+        }
+    };
+    let settled = settle(&shared, &connection).await;
+    drop(ticket);
+    match settled {
+        Ok((settled, true)) => connection::run(&shared, connection, settled, false).await,
+        Ok((settled, false)) => client(&shared, connection, settled).await,
+        Err(refused) => refused.close(&connection, &shared.stats, address.ip()),
+    }
+}
+
+/// Settles a connection; true for a peer, false for a client.
+async fn settle(shared: &Arc<Shared>, connection: &Connection) -> Result<(Settled, bool), Refused> {
+    let data = connection.handshake_data();
+    let data = data.and_then(|any| any.downcast::<HandshakeData>().ok());
+    let protocol = data.and_then(|data| data.protocol);
+    let is_peer = match protocol.as_deref() {
+        Some(tls::PEER) => true,
+        Some(tls::CLIENT) => false,
+        _ => {
+            return Err(Refused::new(
+                Counter::UnknownVersion,
+                "no known protocol was offered",
+            ));
+        }
+    };
+    let name = handshake::name(connection, &shared.hello)?;
+    let may = match name.role {
+        Role::Node(_) => is_peer,
+        Role::Client | Role::Operator => !is_peer,
+        Role::Authority => false,
+    };
+    if !may {
+        let protocol = if is_peer { "peers" } else { "clients" };
+        let why = format!(
+            "a certificate of {} may not speak the protocol of {protocol}",
+            name.role
+        );
+        return Err(Refused::new(Counter::RoleRefused, why));
+    }
+    let hello = &shared.hello;
+    if name.role == Role::Node(hello.node) {
+        let why = "the connection shows this node's own certificate";
+        return Err(Refused::new(Counter::IdentityMismatch, why));
+    }
+    let settled = handshake::accepted(connection, name, hello, &shared.limits).await?;
+    Ok((settled, is_peer))
+}
+
+async fn client(shared: &Arc<Shared>, connection: Connection, settled: Settled) {
+    let most = shared.limits.clients;
+    let Some(ticket) = Ticket::take(shared, |s| &s.clients, most) else {
+        shared.stats.add(Counter::TurnedAway, 1);
+        connection.close(
+            VarInt::from_u32(Counter::TurnedAway as u32 + 1),
+            b"too many clients",
+        );
+        return;
+    };
+    let Some(service) = shared.service() else {
+        connection.close(
+            VarInt::from_u32(Counter::TurnedAway as u32 + 1),
+            b"not serving yet",
+        );
+        return;
+    };
+    shared.stats.add(Counter::ClientsConnected, 1);
+    connection.set_max_concurrent_uni_streams(VarInt::from_u32(0));
+    let refused = service
+        .run(Arc::clone(shared), connection.clone(), settled)
+        .await;
+    drop(ticket);
+    // Wakes whoever waits for the last client to leave.
+    shared.closing.send_modify(|_| {});
+    match refused {
+        Some(refused) => {
+            refused.close(&connection, &shared.stats, connection.remote_address().ip())
+        }
+        None => connection.close(connection::CLOSED, b"good-bye"),
+    }
+}

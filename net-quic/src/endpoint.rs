@@ -1,0 +1,326 @@
+//! One socket for peers and clients.
+
+use crate::config::{EndpointConfig, Limits};
+use crate::error::NetError;
+use crate::group::{Deliver, Inbound, Typed};
+use crate::hello::Hello;
+use crate::identity::{Identity, Role};
+use crate::link::LinkControl;
+use crate::peer::{Peer, Roster};
+use crate::peers::Peers;
+use crate::server::{Gateway, Serve, Service};
+use crate::stats::Stats;
+use crate::{accept, connection, dial, tls, transport};
+use consensus_core::{GroupId, NodeId, Wire};
+use quinn::{AsyncUdpSocket, Runtime, TokioRuntime};
+use rand::RngExt;
+use rand_pcg::Pcg64;
+use std::{
+    collections::BTreeMap,
+    fmt, io,
+    net::{SocketAddr, UdpSocket},
+    sync::{Arc, Mutex, PoisonError, RwLock, atomic::AtomicUsize},
+    time::Duration,
+};
+use tokio::{sync::watch, task::JoinSet, time::timeout};
+
+/// Time that calls under way are given to end when the endpoint closes.
+const DRAIN: Duration = Duration::from_secs(1);
+
+/// A node's socket: dials and answers peers, serves clients.
+///
+/// Dropping it ends everything at once; [`close`](Self::close) first answers what is under way.
+#[derive(Debug)]
+pub struct Endpoint {
+    shared: Arc<Shared>,
+}
+
+/// What all tasks of an endpoint share.
+pub(crate) struct Shared {
+    pub(crate) hello: Hello,
+    pub(crate) limits: Limits,
+    pub(crate) stats: Arc<Stats>,
+    pub(crate) roster: Roster,
+    pub(crate) quinn: quinn::Endpoint,
+    pub(crate) link: Option<LinkControl>,
+    pub(crate) closing: watch::Sender<bool>,
+    pub(crate) handshakes: AtomicUsize,
+    pub(crate) clients: AtomicUsize,
+    dialer: RwLock<quinn::ClientConfig>,
+    groups: RwLock<BTreeMap<GroupId, Arc<dyn Deliver>>>,
+    service: RwLock<Option<Arc<dyn Serve>>>,
+    chance: Mutex<Pcg64>,
+    tasks: Mutex<Option<JoinSet<()>>>,
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shared")
+            .field("hello", &self.hello)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Endpoint {
+    /// Binds the socket and begins to dial and to listen. Call it inside a tokio runtime.
+    ///
+    /// # Errors
+    /// When the address cannot be bound, or the certificate names another node or cluster.
+    pub fn bind(config: EndpointConfig) -> Result<Self, NetError> {
+        let (name, limits) = (config.identity.name(), config.limits);
+        if (name.cluster, name.role) != (config.cluster, Role::Node(config.node)) {
+            return Err(NetError::WrongIdentity {
+                found: format!("{} of cluster {}", name.role, name.cluster),
+                expected: format!("node/{} of cluster {}", config.node, config.cluster),
+            });
+        }
+        let hello = Hello {
+            cluster: config.cluster,
+            node: config.node,
+            disk: config.disk,
+            boot: config.boot,
+            versions: limits.versions.clone(),
+            frame_bytes_max: limits.frame_bytes_max,
+        };
+        let quinn = open(
+            config.address,
+            transport::endpoint(&config.identity),
+            Some(transport::server(&config.identity, &limits)?),
+            config.link.as_ref(),
+        )?;
+        let shared = Arc::new(Shared {
+            hello,
+            stats: Arc::default(),
+            roster: Roster::default(),
+            quinn,
+            link: config.link,
+            closing: watch::Sender::new(false),
+            handshakes: AtomicUsize::new(0),
+            clients: AtomicUsize::new(0),
+            dialer: RwLock::new(transport::client(&config.identity, tls::PEER, &limits)?),
+            groups: RwLock::default(),
+            service: RwLock::default(),
+            chance: Mutex::new(transport::chance()),
+            tasks: Mutex::new(Some(JoinSet::new())),
+            limits,
+        });
+        let endpoint = Self { shared };
+        endpoint.set_members(config.members);
+        endpoint
+            .shared
+            .spawn(accept::run(Arc::clone(&endpoint.shared)));
+        Ok(endpoint)
+    }
+
+    /// The address bound.
+    ///
+    /// # Errors
+    /// When the operating system has lost the socket.
+    pub fn local_address(&self) -> io::Result<SocketAddr> {
+        self.shared.quinn.local_addr()
+    }
+
+    /// Says anew where the nodes are. Connections to nodes that are no longer named end; others go
+    /// on.
+    pub fn set_members(&self, members: BTreeMap<NodeId, SocketAddr>) {
+        let shared = &self.shared;
+        if let Some(link) = &shared.link {
+            link.set_members(&members);
+        }
+        for peer in shared.roster.all() {
+            if peer.address().is_some() && !members.contains_key(&peer.node) {
+                peer.set_address(None);
+                if let Some(connection) = peer.connection() {
+                    connection.close(connection::CLOSED, b"no longer a member");
+                }
+            }
+        }
+        for (node, address) in members {
+            if node != shared.hello.node {
+                shared.enter(node).set_address(Some(address));
+            }
+        }
+    }
+
+    /// Has messages of `group` given to `inbound`, and returns what to send with. Frames of a group
+    /// without a handler are dropped and counted.
+    pub fn peers<M: Wire + Send + 'static>(
+        &self,
+        group: GroupId,
+        inbound: impl Inbound<M>,
+    ) -> Peers<M> {
+        let handler: Arc<dyn Deliver> = Arc::new(Typed::<M, _>::new(inbound));
+        let groups = &self.shared.groups;
+        let mut groups = groups.write().unwrap_or_else(PoisonError::into_inner);
+        groups.insert(group, handler);
+        drop(groups);
+        Peers::new(Arc::clone(&self.shared), group)
+    }
+
+    /// Serves clients from now on: calls go to `gateway`, and operators' questions are answered with
+    /// the text of `inspect`. Before this, clients are turned away.
+    pub fn serve(
+        &self,
+        gateway: impl Gateway,
+        inspect: impl Fn() -> String + Send + Sync + 'static,
+    ) {
+        let service: Arc<dyn Serve> = Arc::new(Service::new(gateway, inspect));
+        let place = &self.shared.service;
+        *place.write().unwrap_or_else(PoisonError::into_inner) = Some(service);
+    }
+
+    /// Uses another certificate, key and trusted authorities for every handshake from now on.
+    /// Connections that stand are replaced by their age.
+    ///
+    /// # Errors
+    /// When the identity is not this node's; the old one stays in use.
+    pub fn reload(&self, identity: &Identity) -> Result<(), NetError> {
+        let (name, hello) = (identity.name(), &self.shared.hello);
+        if (name.cluster, name.role) != (hello.cluster, Role::Node(hello.node)) {
+            return Err(NetError::WrongIdentity {
+                found: format!("{} of cluster {}", name.role, name.cluster),
+                expected: format!("node/{} of cluster {}", hello.node, hello.cluster),
+            });
+        }
+        let limits = &self.shared.limits;
+        let server = transport::server(identity, limits)?;
+        let client = transport::client(identity, tls::PEER, limits)?;
+        self.shared.quinn.set_server_config(Some(server));
+        *self
+            .shared
+            .dialer
+            .write()
+            .unwrap_or_else(PoisonError::into_inner) = client;
+        Ok(())
+    }
+
+    /// Nodes to which a connection stands.
+    #[must_use]
+    pub fn connected(&self) -> Vec<NodeId> {
+        let peers = self.shared.roster.all();
+        let connected = peers.iter().filter(|peer| peer.is_connected());
+        connected.map(|peer| peer.node).collect()
+    }
+
+    /// What has been counted since the endpoint was bound.
+    #[must_use]
+    pub fn stats(&self) -> Arc<Stats> {
+        Arc::clone(&self.shared.stats)
+    }
+
+    /// Answers the calls under way, for at most a second, and tells everybody good-bye.
+    pub async fn close(self) {
+        self.shared.closing.send_replace(true);
+        let served = async {
+            let mut closing = self.shared.closing.subscribe();
+            let clients = &self.shared.clients;
+            while clients.load(std::sync::atomic::Ordering::Acquire) > 0 {
+                if closing.changed().await.is_err() {
+                    return;
+                }
+            }
+        };
+        let _ = timeout(DRAIN, served).await;
+        self.shared
+            .quinn
+            .close(connection::CLOSED, b"shutting down");
+        self.shared.end();
+        let _ = timeout(DRAIN, self.shared.quinn.wait_idle()).await;
+    }
+}
+
+impl Drop for Endpoint {
+    fn drop(&mut self) {
+        self.shared.end();
+        self.shared.quinn.close(connection::CLOSED, b"ended");
+    }
+}
+
+impl Shared {
+    /// Runs a task that ends with the endpoint.
+    pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(tasks) = &mut *tasks {
+            while tasks.try_join_next().is_some() {}
+            tasks.spawn(task);
+        }
+    }
+
+    fn end(&self) {
+        let tasks = self
+            .tasks
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        // Aborts them, outside the lock: their values may want it while they are dropped.
+        drop(tasks);
+    }
+
+    /// The peer; a new one above us is dialled from now on.
+    pub(crate) fn enter(self: &Arc<Self>, node: NodeId) -> Arc<Peer> {
+        let (peer, is_new) = self.roster.enter(node, &self.limits);
+        if is_new && self.hello.node < node {
+            self.spawn(dial::keep(Arc::clone(self), Arc::clone(&peer)));
+        }
+        peer
+    }
+
+    pub(crate) fn dialer(&self) -> quinn::ClientConfig {
+        self.dialer
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    pub(crate) fn group(&self, group: GroupId) -> Option<Arc<dyn Deliver>> {
+        let groups = self.groups.read().unwrap_or_else(PoisonError::into_inner);
+        groups.get(&group).cloned()
+    }
+
+    pub(crate) fn service(&self) -> Option<Arc<dyn Serve>> {
+        self.service
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    /// Tells every group that the connection to `node` is lost.
+    pub(crate) fn unreachable(&self, node: NodeId) {
+        let groups = self
+            .groups
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
+        for handler in groups.values() {
+            handler.unreachable(node);
+        }
+    }
+
+    /// A number in 0..1, for jitter.
+    pub(crate) fn draw(&self) -> f64 {
+        self.chance
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .random()
+    }
+}
+
+/// Opens a socket, with emulated links in front of it when wanted.
+pub(crate) fn open(
+    address: SocketAddr,
+    config: quinn::EndpointConfig,
+    server: Option<quinn::ServerConfig>,
+    link: Option<&LinkControl>,
+) -> Result<quinn::Endpoint, NetError> {
+    let failed = |source: io::Error| match source.kind() {
+        io::ErrorKind::AddrInUse => NetError::AddressInUse(address),
+        _ => NetError::Bind { address, source },
+    };
+    let socket = UdpSocket::bind(address).map_err(failed)?;
+    let runtime = Arc::new(TokioRuntime);
+    let mut socket: Arc<dyn AsyncUdpSocket> = runtime.wrap_udp_socket(socket).map_err(failed)?;
+    if let Some(link) = link {
+        socket = link.wrap(socket);
+    }
+    quinn::Endpoint::new_with_abstract_socket(config, server, socket, runtime).map_err(failed)
+}

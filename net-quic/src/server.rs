@@ -1,0 +1,221 @@
+//! Clients: many calls under way on one stream, answered in any order.
+
+use crate::call::{Ask, Reply};
+use crate::endpoint::Shared;
+use crate::frame::{Frames, PREFIX};
+use crate::handshake::{Refused, Settled};
+use crate::identity::Role;
+use crate::stats::Counter;
+use bytes::Bytes;
+use consensus_core::{ClientId, Sequence, Wire, service::Answer};
+use futures_util::{FutureExt, StreamExt, stream::FuturesUnordered};
+use quinn::SendStream;
+use std::{
+    pin::Pin,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+use tokio::time::{sleep, timeout};
+
+/// Bytes of answers that wait to be written before a connection is read no further.
+const ANSWERS: usize = 1 << 20;
+
+/// Time for the last answers to arrive when a connection ends in good order.
+const FAREWELL: Duration = Duration::from_millis(500);
+
+/// Takes clients' calls.
+pub trait Gateway: Send + Sync + 'static {
+    /// One call. Dropped when the client's connection is lost: nobody waits for it any more.
+    fn call(
+        &self,
+        client: ClientId,
+        sequence: Sequence,
+        body: Bytes,
+    ) -> impl Future<Output = Answer> + Send;
+}
+
+type Boxed<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// A gateway whose type is hidden.
+pub(crate) trait Serve: Send + Sync + 'static {
+    /// Serves one client until it leaves; says why if it was turned out.
+    fn run(
+        self: Arc<Self>,
+        shared: Arc<Shared>,
+        connection: quinn::Connection,
+        settled: Settled,
+    ) -> Boxed<'static, Option<Refused>>;
+}
+
+pub(crate) struct Service<G, I> {
+    gateway: G,
+    inspect: I,
+}
+
+impl<G, I> Service<G, I> {
+    pub(crate) const fn new(gateway: G, inspect: I) -> Self {
+        Self { gateway, inspect }
+    }
+}
+
+impl<G: Gateway, I: Fn() -> String + Send + Sync + 'static> Serve for Service<G, I> {
+    fn run(
+        self: Arc<Self>,
+        shared: Arc<Shared>,
+        connection: quinn::Connection,
+        settled: Settled,
+    ) -> Boxed<'static, Option<Refused>> {
+        Box::pin(async move {
+            let left = settled.name.not_after.duration_since(SystemTime::now());
+            let age = shared.limits.connection_age;
+            let most = (age + age / 4).min(left.unwrap_or_default());
+            tokio::select! {
+                refused = serve(&*self, &shared, settled) => refused,
+                () = sleep(most) => {
+                    let why = "the certificate has expired, or the connection its age";
+                    Some(Refused::new(Counter::CertificateExpired, why))
+                }
+                _ = connection.closed() => None,
+            }
+        })
+    }
+}
+
+/// Answers on their way back.
+struct Answers {
+    stream: SendStream,
+    bytes: Vec<u8>,
+    written: usize,
+}
+
+impl Answers {
+    fn add(&mut self, reply: &Reply) {
+        let begin = self.bytes.len();
+        self.bytes.extend_from_slice(&[0; PREFIX]);
+        reply.encode(&mut self.bytes);
+        let length = (self.bytes.len() - begin - PREFIX) as u32;
+        self.bytes[begin..begin + PREFIX].copy_from_slice(&length.to_le_bytes());
+    }
+
+    const fn left(&self) -> usize {
+        self.bytes.len() - self.written
+    }
+
+    /// Writes some; nothing is lost when the waiting is given up.
+    async fn write(&mut self) -> Result<(), quinn::WriteError> {
+        self.written += self.stream.write(&self.bytes[self.written..]).await?;
+        if self.written == self.bytes.len() {
+            self.bytes.clear();
+            self.bytes.shrink_to(ANSWERS);
+            self.written = 0;
+        }
+        Ok(())
+    }
+}
+
+/// One task a connection does all: reads, runs the calls, writes. A call meets no other task on its
+/// way to the gateway, and its answer none on its way back.
+async fn serve<G: Gateway, I: Fn() -> String + Send + Sync>(
+    service: &Service<G, I>,
+    shared: &Shared,
+    settled: Settled,
+) -> Option<Refused> {
+    let Settled {
+        name,
+        mut frames,
+        send,
+        ..
+    } = settled;
+    let mut answers = Answers {
+        stream: send,
+        bytes: Vec::new(),
+        written: 0,
+    };
+    let mut calls = FuturesUnordered::new();
+    let mut closing = shared.closing.subscribe();
+    let mut is_reading = true;
+    loop {
+        if !is_reading && calls.is_empty() && answers.left() == 0 {
+            let _ = answers.stream.finish();
+            let _ = timeout(FAREWELL, answers.stream.stopped()).await;
+            return None;
+        }
+        let may_read = is_reading && calls.len() < shared.limits.calls && answers.left() < ANSWERS;
+        tokio::select! {
+            biased;
+            Some(reply) = calls.next(), if !calls.is_empty() => {
+                answers.add(&reply);
+                while let Some(Some(reply)) = calls.next().now_or_never() {
+                    answers.add(&reply);
+                }
+            }
+            written = answers.write(), if answers.left() > 0 => {
+                if written.is_err() {
+                    return None;
+                }
+            }
+            asked = read(&mut frames), if may_read => match asked {
+                Ok(Some(asks)) => {
+                    for ask in asks {
+                        match ask {
+                            Ask::Call { id, client, sequence, body } => {
+                                shared.stats.add(Counter::Calls, 1);
+                                calls.push(async move {
+                                    let answer = service.gateway.call(client, sequence, body);
+                                    Reply::to(id, answer.await)
+                                });
+                            }
+                            Ask::Inspect { id } => {
+                                let text = (service.inspect)();
+                                answers.add(&Reply::Text { id, text });
+                            }
+                            Ask::Link { id, command } => {
+                                answers.add(&link(shared, name.role, id, &command));
+                            }
+                        }
+                    }
+                }
+                Ok(None) => is_reading = false,
+                Err(refused) => return Some(refused).filter(|r| r.counter != Counter::PeersLost),
+            },
+            _ = closing.wait_for(|closing| *closing), if is_reading => is_reading = false,
+        }
+    }
+}
+
+/// All that has arrived; nothing is lost when the waiting is given up.
+async fn read(frames: &mut Frames) -> Result<Option<Vec<Ask>>, Refused> {
+    loop {
+        let mut asks = Vec::new();
+        while let Some(frame) = frames.next()? {
+            let ask = Ask::decode(frame);
+            let bad = |error: consensus_core::DecodeError| {
+                Refused::new(Counter::Undecodable, error.to_string())
+            };
+            asks.push(ask.map_err(bad)?);
+        }
+        if !asks.is_empty() {
+            return Ok(Some(asks));
+        }
+        if !frames.fill().await? {
+            return Ok(None);
+        }
+    }
+}
+
+fn link(shared: &Shared, role: Role, id: u64, command: &str) -> Reply {
+    let denied = |why: String| Reply::Denied { id, why };
+    if role != Role::Operator {
+        return denied("only a certificate of an operator may change links".into());
+    }
+    let Some(link) = &shared.link else {
+        return denied("this node was started without emulated links".into());
+    };
+    match link.command(command) {
+        Ok(()) => Reply::Text {
+            id,
+            text: String::new(),
+        },
+        Err(error) => denied(error.to_string()),
+    }
+}
