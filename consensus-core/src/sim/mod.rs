@@ -10,6 +10,8 @@ mod network;
 mod phases;
 mod process;
 mod run;
+pub mod scenario;
+mod svg;
 mod trace;
 mod workload;
 mod world;

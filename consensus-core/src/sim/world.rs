@@ -928,6 +928,17 @@ impl<A: Algorithm> World<A> {
         flight
     }
 
+    /// A second copy of a message is under way.
+    pub(crate) fn double(&mut self, place: u32) {
+        if let Some(flight) = self.flights.get(place as usize).cloned().flatten() {
+            let (id, kind) = (flight.id, flight.message.kind());
+            let sender = usize::from(flight.from);
+            let (from, to) = (self.nodes[sender].id, self.nodes[usize::from(flight.to)].id);
+            self.note(Some(sender), || What::Doubled { id, from, to, kind });
+            self.put_flight(flight);
+        }
+    }
+
     /// Messages under way, in the order in which they were sent.
     pub(crate) fn in_flight(&self) -> Vec<(u32, &Flight<A::Message>)> {
         let mut all: Vec<_> = self

@@ -1,0 +1,58 @@
+//! Worked examples as text: one step a line, played on unmodified protocol code with every message,
+//! disk write and alarm in the author's hand.
+//!
+//! Nothing moves that the text does not move: a message that is not mentioned is withheld, not lost.
+//! Disks write at once unless they are taken in hand. The invariants run after every line, and every
+//! file ends alive: its last step is `until converged`, or `expect stuck` where that is the lesson.
+//!
+//! | step | what it does |
+//! |---|---|
+//! | `nodes 3 [name=value …]` | first step: the cluster a, b, c and its options |
+//! | `disk b by hand`, `disk b at once` | who syncs; `all` is everybody |
+//! | `deliver a->b Prepare [text]` | the oldest such message arrives; `*` is every node; `all` instead: everything, until nothing is under way |
+//! | `drop`, `duplicate`, `hold` `a->b Prepare [text]` | the same choice: lost, doubled, passed over by `deliver all` until `heal` |
+//! | `inject a->b 01ff…` | bytes that a never sent arrive at b |
+//! | `sync b`, `fail-sync b` | what b wrote is on disk; or its disk fails and it stops |
+//! | `crash b [keeping synced, all or torn 1]` | what stays of the records that were not synced; `synced` when not said |
+//! | `restart b`, `wipe b` | from what its disk holds; its disk is emptied, which it must notice |
+//! | `tick Resend at a`, `advance 10ms` | one alarm now; the clock, and whatever alarms go off |
+//! | `expect sent a->b Accept [text]` | such a message is under way |
+//! | `expect no message Accept from a` | none is |
+//! | `expect disk b [no] text` | a record on b's disk, synced, says so |
+//! | `expect status b text` | b's status says so |
+//! | `expect up b`, `expect down b` | |
+//! | `expect blocked` | somebody waits for an answer, and nothing is under way |
+//! | `heal` | nodes restart, nothing is held, disks write at once |
+//! | `until converged` | everything moves freely until everybody is answered and nothing is under way |
+//! | `expect stuck` | everything moves freely and somebody is still not answered |
+//!
+//! The words of a contract come on top ([`RegisterWords`]). In texts to look for, epochs and ids are
+//! written as [`plain`] does. `#` begins a comment; comments at the top tell the story. After a line
+//! `----` follows the transcript, as golden files have it.
+
+mod golden;
+mod plain;
+mod play;
+mod register;
+mod step;
+
+pub use golden::{GoldenError, golden};
+pub use plain::plain;
+pub use play::{Configure, Transcript, Words, play, play_with};
+pub use register::RegisterWords;
+
+use alloc::string::String;
+
+/// A scenario that does not go as its text says.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("line {line}, `{text}`: {reason}")]
+pub struct ScenarioError {
+    /// Counted from 1.
+    pub line: usize,
+    /// The step.
+    pub text: String,
+    /// What went otherwise.
+    pub reason: String,
+    /// What had happened up to there.
+    pub transcript: String,
+}
