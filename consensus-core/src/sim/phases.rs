@@ -45,6 +45,8 @@ struct Client {
     place: usize,
     /// Operations carried out in the liveness phase.
     done: u64,
+    /// Refusals in a row: each doubles the pause before the next try.
+    refused: u32,
 }
 
 pub(crate) struct Phases<A: Algorithm> {
@@ -341,6 +343,7 @@ impl<A: Algorithm> Phases<A> {
         let mut pause = self.behaviour.think;
         match answer {
             Answer::Done(_) => {
+                self.clients[client].refused = 0;
                 self.answered += 1;
                 match self.phase {
                     Phase::Liveness => self.clients[client].done += 1,
@@ -354,11 +357,13 @@ impl<A: Algorithm> Phases<A> {
                 self.clients[client].place = self.somewhere();
             }
             Answer::Refused(refusal) => {
-                // Certainly not carried out: as if it had not been asked.
-                if self.phase == Phase::Safety && self.chance.one_in(15, 16) {
+                // Certainly not carried out: as if it had not been asked. The deadline bounds it.
+                if self.phase == Phase::Safety {
                     self.left += 1;
                 }
-                pause = pause.max(5 * MILLI);
+                let me = &mut self.clients[client];
+                me.refused = (me.refused + 1).min(6);
+                pause = pause.max(5 * MILLI << me.refused);
                 let hint = match refusal {
                     Refusal::NotLeader(hint) => *hint,
                     _ => None,
