@@ -61,6 +61,11 @@ impl<A: Algorithm> Host<A> {
         !self.submitted.is_empty() || !self.abandoned.is_empty()
     }
 
+    /// How many calls were taken and not handled.
+    pub(super) fn taken(&self) -> usize {
+        self.submitted.len()
+    }
+
     /// Lets the service have what was taken.
     pub(super) fn handle_calls(&mut self, now: Time) {
         let mut submitted = mem::take(&mut self.submitted);

@@ -209,6 +209,7 @@ pub fn start<A: Runnable, T: Transport<A::Message>>(
         stopping: Arc::clone(&stopping),
         bell: Arc::clone(&bell),
         housekeeping: super::pump::Housekeeping::default(),
+        inputs: 0,
     };
     Ok(Running {
         node,

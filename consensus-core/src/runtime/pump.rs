@@ -55,6 +55,8 @@ pub(super) struct Pump<A: Algorithm, T> {
     pub(super) stopping: Arc<AtomicBool>,
     pub(super) bell: Arc<Bell>,
     pub(super) housekeeping: Housekeeping,
+    /// How many messages, calls and requests the last batch held.
+    pub(super) inputs: usize,
 }
 
 /// Where the service is.
@@ -184,8 +186,14 @@ impl<A: Algorithm, T: Transport<A::Message>> Pump<A, T> {
         loop {
             match self.turn(&mut deadline)? {
                 Turn::Worked => {
-                    // Gives others on this thread their turn when there is no end of work.
-                    tokio::task::consume_budget().await;
+                    // Under load the others run first, so that the next batch is a large one: on two
+                    // threads that is a third of the time per command. A lone request goes on at
+                    // once, because a yield costs as much as its whole way.
+                    if self.inputs > 1 {
+                        tokio::task::yield_now().await;
+                    } else {
+                        tokio::task::consume_budget().await;
+                    }
                     continue;
                 }
                 Turn::Done => return Ok(()),
@@ -322,10 +330,12 @@ impl<A: Algorithm, T: Transport<A::Message>> Pump<A, T> {
         }
         self.receive(now, reads);
         if let Application::Together(host) = &mut self.application {
+            self.inputs += host.taken();
             host.handle_calls(now);
             host.wake(now);
             self.requests.append(host.requests());
         }
+        self.inputs += self.requests.len();
         for request in self.requests.drain(..) {
             self.protocol
                 .handle(now, Input::Request(request), &mut self.effects);
@@ -364,9 +374,8 @@ impl<A: Algorithm, T: Transport<A::Message>> Pump<A, T> {
                     .handle(now, Input::Receive { from, message }, &mut self.effects);
             }
         }
-        self.counters
-            .messages_received
-            .add((self.options.batch - left) as u64);
+        self.inputs = self.options.batch - left;
+        self.counters.messages_received.add(self.inputs as u64);
     }
 
     /// Ends a batch: messages leave, records go to the disk, the application is told.
