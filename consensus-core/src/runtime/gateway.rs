@@ -33,12 +33,15 @@ pub(super) struct Calls {
     bell: Arc<Bell>,
     reports: Reports,
     counters: Arc<Counters>,
-    limit: usize,
+    count_limit: usize,
+    bytes_limit: usize,
 }
 
 #[derive(Debug, Default)]
 struct Queue {
     calls: Vec<Submitted>,
+    /// Of the calls' bodies.
+    bytes: usize,
     abandoned: Vec<CallId>,
     submitted: u64,
     stopped: bool,
@@ -67,7 +70,8 @@ impl Handle {
             bell,
             reports,
             counters,
-            limit: options.calls_queued,
+            count_limit: options.calls_queued,
+            bytes_limit: options.calls_bytes,
         }))
     }
 
@@ -88,10 +92,15 @@ impl Handle {
         if queue.stopped {
             return Reply(Stage::Refused(Refusal::ShuttingDown));
         }
-        if queue.calls.len() >= self.0.limit {
+        // A body larger than the whole bound still passes through an empty queue.
+        let bytes = queue.bytes + body.len();
+        let is_full = queue.calls.len() >= self.0.count_limit
+            || (bytes > self.0.bytes_limit && !queue.calls.is_empty());
+        if is_full {
             self.0.counters.refused_busy.add_shared(1);
             return Reply(Stage::Refused(Refusal::Busy));
         }
+        queue.bytes = bytes;
         queue.submitted += 1;
         let accepted = queue.submitted.is_multiple_of(SAMPLE).then(Instant::now);
         let cell = Arc::new(Cell::default());
@@ -114,6 +123,7 @@ impl Calls {
         debug_assert!(calls.is_empty(), "calls taken before are still there");
         let mut queue = lock(&self.queue);
         mem::swap(&mut queue.calls, calls);
+        queue.bytes = 0;
         abandoned.append(&mut queue.abandoned);
     }
 

@@ -2,10 +2,7 @@
 //! nothing outlives the process.
 
 use super::{Inbox, NodeError, NodeParts, Options, Reports, Runnable, Running, Transport};
-use crate::{
-    Boot, GroupId, Lsn, Members, NodeId, Wire,
-    storage::{Append, Completion, Disk},
-};
+use crate::{Boot, GroupId, Lsn, Members, NodeId, Wire, storage::MemoryDisk};
 use alloc::{boxed::Box, vec::Vec};
 
 /// A transport to nodes of the same process. A full inbox loses its oldest messages.
@@ -94,26 +91,11 @@ pub fn cluster<A: Runnable>(
                 options,
                 recovered: Vec::new(),
                 durable: Lsn::ZERO,
-                disk: Box::new(Forgetful(reports.completion())),
+                disk: Box::new(MemoryDisk::new(reports.completion())),
                 reports: reports.clone(),
                 inbox: inbox.clone(),
                 transport: Peers::new(*node, inboxes),
             })
         })
         .collect()
-}
-
-/// A disk that keeps nothing, for nodes that never restart.
-struct Forgetful<C>(C);
-
-impl<C: Completion> Disk for Forgetful<C> {
-    fn append(&mut self, append: Append) {
-        self.0.durable(append.group, append.last());
-    }
-
-    fn release(&mut self, _group: GroupId, _before: Lsn) {}
-
-    fn backlog(&self) -> usize {
-        0
-    }
 }

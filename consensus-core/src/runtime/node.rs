@@ -197,6 +197,7 @@ pub fn start<A: Runnable, T: Transport<A::Message>>(
             disk: parts.disk,
             reports: parts.reports,
             under_way: VecDeque::new(),
+            bytes: 0,
         },
         inbox: parts.inbox.clone(),
         taken: Taken::default(),

@@ -14,6 +14,8 @@ pub struct Options {
     pub inbox_bytes: usize,
     /// Calls accepted and not yet seen by the service; more are refused as busy. Default 16384.
     pub calls_queued: usize,
+    /// Bytes of the bodies of those calls; more are refused as busy. Default 64 MiB.
+    pub calls_bytes: usize,
     /// Calls that the service works on; more are refused as busy. Default 65536.
     pub calls_open: usize,
     /// Bytes on their way to the disk above which the node takes no calls and no log messages; above
@@ -52,6 +54,7 @@ impl Default for Options {
             inbox_messages: 65_536,
             inbox_bytes: 64 << 20,
             calls_queued: 16_384,
+            calls_bytes: 64 << 20,
             calls_open: 65_536,
             disk_backlog: 64 << 20,
             events_waiting: 65_536,

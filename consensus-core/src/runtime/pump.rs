@@ -18,7 +18,7 @@ use crate::{
     storage::{Append, Disk},
 };
 use alloc::{boxed::Box, collections::VecDeque, format, vec::Vec};
-use core::pin::Pin;
+use core::{mem, pin::Pin};
 use std::sync::{
     Arc,
     atomic::{AtomicBool, Ordering::SeqCst},
@@ -32,7 +32,9 @@ use tokio::{
 /// The time is taken of one batch of events in this many, when the service runs on this task.
 const SAMPLE: u64 = 16;
 /// Bytes of records after which the disk is asked whether its log is too long.
-const RECLAIM_BYTES: usize = 1 << 20;
+const RECLAIM_BYTES: u64 = 1 << 20;
+/// A disk is given no more than this and one record at a time.
+const APPEND_BYTES: usize = 32 << 20;
 
 /// Everything one node's protocol needs, in one task.
 pub(super) struct Pump<A: Algorithm, T> {
@@ -126,6 +128,15 @@ pub(super) struct Records {
     pub(super) reports: Reports,
     /// Forced writes not yet reported, and when they were handed over.
     pub(super) under_way: VecDeque<(Lsn, Time)>,
+    /// Handed over so far.
+    pub(super) bytes: u64,
+}
+
+impl Records {
+    fn append(&mut self, append: Append) {
+        self.bytes += append.bytes.len() as u64;
+        self.disk.append(append);
+    }
 }
 
 /// What is done now and then and not once a batch.
@@ -134,7 +145,8 @@ pub(super) struct Housekeeping {
     /// Whether anything has happened since the last time.
     dirty: bool,
     due: Time,
-    appended: usize,
+    /// Bytes handed to the disk by the last time.
+    appended: u64,
 }
 
 /// What one turn found.
@@ -344,7 +356,7 @@ impl<A: Algorithm, T: Transport<A::Message>> Pump<A, T> {
             self.protocol
                 .handle(now, Input::Timer(timer), &mut self.effects);
         }
-        if self.housekeeping.is_due(now) {
+        if self.housekeeping.is_due(now, self.records.bytes) {
             self.keep_house(now);
         }
         self.finish(now);
@@ -409,18 +421,22 @@ impl<A: Algorithm, T: Transport<A::Message>> Pump<A, T> {
         let (last, forced, records) = self.effects.take_records();
         let first = Lsn(last.0 + 1 - records.len() as u64);
         let mut append = Append::new(group, first);
-        append.forced = forced;
+        self.counters.records.add(records.len() as u64);
         for record in records {
+            if append.bytes.len() > APPEND_BYTES {
+                let next = Append::new(group, append.last().next());
+                self.records.append(mem::replace(&mut append, next));
+            }
             append.push(|bytes| record.encode(bytes));
         }
-        self.counters.records.add(append.count() as u64);
-        self.counters.record_bytes.add(append.bytes.len() as u64);
-        self.housekeeping.appended += append.bytes.len();
+        // What somebody waits for is the last part's business: those before it go down with it.
+        append.forced = forced;
         if forced {
             self.counters.forced_writes.add(1);
             self.records.under_way.push_back((last, now));
         }
-        self.records.disk.append(append);
+        self.records.append(append);
+        self.counters.record_bytes.set(self.records.bytes);
     }
 
     fn tell(&mut self, now: Time) {
@@ -451,7 +467,7 @@ impl<A: Algorithm, T: Transport<A::Message>> Pump<A, T> {
     fn keep_house(&mut self, now: Time) {
         let housekeeping = &mut self.housekeeping;
         housekeeping.due = now + self.options.status_every;
-        housekeeping.appended = 0;
+        housekeeping.appended = self.records.bytes;
         let reclaim = self.records.disk.reclaim(self.records.reports.group());
         if let Some(before) = reclaim {
             self.protocol
@@ -490,7 +506,7 @@ impl Housekeeping {
         self.dirty.then_some(self.due)
     }
 
-    fn is_due(&self, now: Time) -> bool {
-        self.appended >= RECLAIM_BYTES || self.next().is_some_and(|due| due <= now)
+    fn is_due(&self, now: Time, appended: u64) -> bool {
+        appended >= self.appended + RECLAIM_BYTES || self.next().is_some_and(|due| due <= now)
     }
 }
