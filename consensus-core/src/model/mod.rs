@@ -108,6 +108,7 @@ pub struct World<A: Checkable> {
     bounds: Bounds,
     remembers: fn(&A::Event) -> bool,
     within: Within<A>,
+    always: Vec<(&'static str, Reached<A>)>,
     sometimes: Vec<(&'static str, Reached<A>)>,
 }
 
@@ -127,6 +128,7 @@ impl<A: Checkable> World<A> {
             bounds,
             remembers: |_| true,
             within: Box::new(|_| true),
+            always: Vec::new(),
             sometimes: Vec::new(),
         })
     }
@@ -157,6 +159,13 @@ impl<A: Checkable> World<A> {
         self
     }
 
+    /// Every state has to be like this, besides what the invariants say.
+    #[must_use]
+    pub fn always(mut self, name: &'static str, holds: fn(&State<A>) -> bool) -> Self {
+        self.always.push((name, holds));
+        self
+    }
+
     /// Some state should be like this: shows that the bounds let something happen.
     ///
     /// # Panics
@@ -183,7 +192,10 @@ impl<A: Checkable> World<A> {
             .spawn_bfs()
             .join();
         let mut reached = checker.discoveries();
-        let counterexample = reached.remove(SAFETY).map(Counterexample::new);
+        let world = checker.model();
+        let counterexample = reached
+            .remove(SAFETY)
+            .map(|path| Counterexample::new(world, path.into_actions()));
         Exploration {
             states: checker.unique_state_count(),
             transitions: checker.state_count(),
@@ -197,7 +209,44 @@ impl<A: Checkable> World<A> {
         }
     }
 
+    /// Leaves out steps that the violation can do without, until none is left.
+    fn shrink(&self, mut actions: Vec<Action<A>>) -> (Vec<Action<A>>, Option<Violation>) {
+        let mut violation = self.replay(&actions);
+        let mut at = actions.len();
+        while at > 0 {
+            at -= 1;
+            let mut fewer = actions.clone();
+            fewer.remove(at);
+            let same = self.replay(&fewer).filter(|shorter| {
+                let property = violation.as_ref().map(|violation| violation.property);
+                Some(shorter.property) == property
+            });
+            if same.is_some() {
+                (actions, violation) = (fewer, same);
+                at = actions.len();
+            }
+        }
+        (actions, violation)
+    }
+
+    /// What is wrong at the end; nothing if some step is not possible.
+    fn replay(&self, actions: &[Action<A>]) -> Option<Violation> {
+        let mut state = self.start();
+        let mut choices = Vec::new();
+        for action in actions {
+            choices.clear();
+            self.choices(&state, &mut choices);
+            choices.contains(action).then_some(())?;
+            state = self.step(&state, action)?;
+        }
+        self.judge(&state).err()
+    }
+
+    /// Called once a state and not once a step: most steps lead to a state that is known.
     fn judge(&self, state: &State<A>) -> Result<(), Violation> {
+        if let Some(violation) = &state.violation {
+            return Err(violation.clone());
+        }
         let mut invariants = A::Invariants::new(&self.nodes[0].1);
         for (node, it) in state.nodes() {
             it.records()
@@ -212,7 +261,13 @@ impl<A: Checkable> World<A> {
         for (node, it) in state.nodes() {
             invariants.stepped(node, it.protocol())?;
         }
-        Ok(())
+        match self.always.iter().find(|(_, holds)| !holds(state)) {
+            None => Ok(()),
+            Some((property, _)) => Err(Violation {
+                property,
+                detail: format!("{state:?}"),
+            }),
+        }
     }
 }
 
@@ -249,7 +304,9 @@ impl<A: Checkable> Model for World<A> {
             sometimes::<A, 6>,
             sometimes::<A, 7>,
         ];
-        let safety = Property::always(SAFETY, |_, state: &State<A>| state.violation().is_none());
+        let safety = Property::always(SAFETY, |world: &Self, state: &State<A>| {
+            world.judge(state).is_ok()
+        });
         let sometimes = self.sometimes.iter().zip(nth);
         core::iter::once(safety)
             .chain(sometimes.map(|((name, _), reached)| Property::sometimes(name, reached)))
@@ -274,7 +331,7 @@ pub struct Exploration {
     pub exhausted: bool,
     /// Names given to [`World::sometimes`] that no state was like.
     pub unreached: Vec<&'static str>,
-    /// A shortest way to a violation.
+    /// A way to a violation from which no step can be left out.
     pub counterexample: Option<Counterexample>,
 }
 
@@ -298,7 +355,7 @@ impl fmt::Display for Exploration {
     }
 }
 
-/// A way to a violation.
+/// A way to a violation, from which no step can be left out.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Counterexample {
     /// What no longer holds.
@@ -308,18 +365,14 @@ pub struct Counterexample {
 }
 
 impl Counterexample {
-    fn new<A: Checkable>(path: stateright::Path<State<A>, Action<A>>) -> Self {
-        let violation = path.last_state().violation().cloned();
+    fn new<A: Checkable>(world: &World<A>, actions: Vec<Action<A>>) -> Self {
+        let (actions, violation) = world.shrink(actions);
         Self {
             violation: violation.unwrap_or(Violation {
                 property: SAFETY,
                 detail: String::new(),
             }),
-            steps: path
-                .into_actions()
-                .into_iter()
-                .map(|action| format!("{action}"))
-                .collect(),
+            steps: actions.iter().map(|action| format!("{action}")).collect(),
         }
     }
 }

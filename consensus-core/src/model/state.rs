@@ -179,6 +179,7 @@ pub struct State<A: Checkable> {
     pub(super) crashes: u8,
     pub(super) alarms: u8,
     pub(super) repeats: u8,
+    /// A panic or a disk that cannot be recovered from, on the way here.
     pub(super) violation: Option<Violation>,
 }
 
@@ -202,11 +203,6 @@ impl<A: Checkable> State<A> {
     /// How many crashes there were.
     pub const fn crashes(&self) -> u8 {
         self.crashes
-    }
-
-    /// What no longer holds.
-    pub const fn violation(&self) -> Option<&Violation> {
-        self.violation.as_ref()
     }
 }
 
