@@ -58,6 +58,12 @@ impl Algorithm for Paxos {
         options
     }
 
+    fn needed(options: &Options, members: &Members) -> usize {
+        let majority = consensus_core::majority(members.count());
+        let size = |quorum: Option<usize>| quorum.unwrap_or(majority);
+        size(options.phase1).max(size(options.phase2))
+    }
+
     fn leader(&self) -> Option<NodeId> {
         None
     }
