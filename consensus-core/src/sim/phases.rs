@@ -302,7 +302,12 @@ impl<A: Algorithm> Phases<A> {
             sequence: Sequence(me.sequence),
             body,
         };
-        let at = Time::from_nanos(self.world.now + self.behaviour.patience);
+        // Once all is well nobody gives up before a protocol has had time to ask again.
+        let patience = match self.phase {
+            Phase::Safety => self.behaviour.patience,
+            _ => self.behaviour.patience.max(5_000 * MILLI),
+        };
+        let at = Time::from_nanos(self.world.now + patience);
         self.world
             .call_at(at, Alarm::Timeout(client as u32, self.calls).word());
         if !self.world.call(place, call)? {
