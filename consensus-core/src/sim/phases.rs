@@ -380,9 +380,9 @@ impl<A: Algorithm> Phases<A> {
     }
 
     fn hinted(&mut self, hint: Option<NodeId>) -> usize {
-        let place = hint.and_then(|node| self.world.members.position(node));
-        match place {
-            Some(place) if self.core.is_empty() || self.core.contains(&place) => place,
+        // The leader may be outside the core, and well or not: follow, and turn back now and then.
+        match hint.and_then(|node| self.world.members.position(node)) {
+            Some(place) if self.chance.one_in(3, 4) => place,
             _ => self.somewhere(),
         }
     }
