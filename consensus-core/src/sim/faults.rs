@@ -74,6 +74,8 @@ pub(crate) struct Faults {
     budget: usize,
     /// Nothing new strikes and nothing heals.
     frozen: bool,
+    /// Nodes that die when they leave something unsynced: by which fault, and for how long.
+    traps: Vec<(usize, FaultKind, u64)>,
     restarts: Chance,
     pub(crate) fired: BTreeMap<FaultKind, u64>,
 }
@@ -140,6 +142,7 @@ impl Faults {
             endings: Vec::new(),
             budget,
             frozen: false,
+            traps: Vec::new(),
             restarts: shape,
             fired: BTreeMap::new(),
         }
@@ -244,16 +247,11 @@ impl Faults {
                 }
             }
             FaultKind::Torn | FaultKind::Lost => {
-                // Only where there is something to lose.
-                let pending = |node: usize| world.nodes[node].disk.pending();
-                let least = if kind == FaultKind::Torn { 2 } else { 1 };
-                let busy: Vec<_> = (0..count).filter(|node| pending(*node) >= least).collect();
-                if let Some(place) = chance.pick(&busy) {
-                    let keep = match kind {
-                        FaultKind::Torn => Keep::Torn(chance.within(1..=pending(place) - 1)),
-                        _ => Keep::Synced,
-                    };
-                    self.kill(world, kind, place, Some(keep), lasting, chance)?;
+                // The moment that matters is just after a batch, when messages have left and records
+                // have not arrived: it is waited for.
+                if world.nodes[place].trap == 0 {
+                    world.nodes[place].trap = chance.within(1..=4) as u32;
+                    self.traps.push((place, kind, lasting));
                 }
             }
             FaultKind::Rot | FaultKind::Misdirect | FaultKind::Wipe => {
@@ -436,6 +434,38 @@ impl Faults {
             }
         }
         Ok(())
+    }
+
+    /// A node has left something unsynced, as a trap set by `torn` or `lost` waited for.
+    pub(crate) fn trapped<A: Algorithm>(
+        &mut self,
+        world: &mut World<A>,
+        place: usize,
+    ) -> Result<(), Violation> {
+        let Some(at) = self.traps.iter().position(|(trap, ..)| *trap == place) else {
+            return Ok(());
+        };
+        let (_, kind, lasting) = self.traps.swap_remove(at);
+        if self.frozen {
+            return Ok(());
+        }
+        let mut chance = self.restarts.clone();
+        let pending = world.nodes[place].disk.pending();
+        let keep = match kind {
+            FaultKind::Torn => {
+                Keep::Torn(chance.within(pending.min(1)..=pending.saturating_sub(1)))
+            }
+            _ => Keep::Synced,
+        };
+        // Back soon, as often as not: what it had sent is still under way.
+        let lasting = if chance.one_in(1, 2) {
+            lasting
+        } else {
+            chance.within(1..=5 * MILLI)
+        };
+        let result = self.kill(world, kind, place, Some(keep), lasting, &mut chance);
+        self.restarts = chance;
+        result
     }
 
     /// A node stopped by itself because of its disk.

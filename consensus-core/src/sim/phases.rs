@@ -139,6 +139,9 @@ impl<A: Algorithm> Phases<A> {
             while let Some(place) = self.world.stopped.pop() {
                 self.faults.stopped(&mut self.world, place);
             }
+            while let Some(place) = self.world.trapped.pop() {
+                self.faults.trapped(&mut self.world, place)?;
+            }
             self.answers();
         }
         Ok(())
@@ -359,7 +362,9 @@ impl<A: Algorithm> Phases<A> {
             Answer::Unknown => {
                 self.answered += 1;
                 self.unknown += 1;
-                self.clients[client].place = self.somewhere();
+                if self.chance.one_in(1, 2) {
+                    self.clients[client].place = self.somewhere();
+                }
             }
             Answer::Refused(refusal) => {
                 // Certainly not carried out: as if it had not been asked. The deadline bounds it.

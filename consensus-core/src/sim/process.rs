@@ -180,6 +180,8 @@ pub(crate) struct Node<A: Algorithm> {
     pub(crate) due: bool,
     /// A sync of records that nobody waits for is scheduled.
     pub(crate) lazy: bool,
+    /// Dies when it has batched so many times more with records unsynced; zero: does not.
+    pub(crate) trap: u32,
     /// Syncs that ended, for measuring and for reclaiming.
     pub(crate) syncs: u64,
 }
@@ -198,6 +200,7 @@ impl<A: Algorithm> Node<A> {
             armed: u64::MAX,
             due: false,
             lazy: false,
+            trap: 0,
             syncs: 0,
         }
     }

@@ -185,6 +185,8 @@ pub struct World<A: Algorithm> {
     pub(crate) losses: (u64, u64),
     /// Nodes that stopped because a sync failed, since they were last taken.
     pub(crate) stopped: Vec<usize>,
+    /// Nodes that have walked into the trap set for them, since they were last taken.
+    pub(crate) trapped: Vec<usize>,
     pub(crate) trace: Option<Vec<Happening>>,
 }
 
@@ -237,6 +239,7 @@ impl<A: Algorithm> World<A> {
             loses: (true, true),
             losses: (0, 0),
             stopped: Vec::new(),
+            trapped: Vec::new(),
             trace: None,
         })
     }
@@ -625,6 +628,13 @@ impl<A: Algorithm> World<A> {
         }
         self.out = out;
         self.serviced(place);
+        let node = &mut self.nodes[place];
+        if node.trap > 0 && node.disk.pending() > 0 {
+            node.trap -= 1;
+            if node.trap == 0 {
+                self.trapped.push(place);
+            }
+        }
         Ok(())
     }
 
