@@ -50,6 +50,7 @@
 mod error;
 mod file_system;
 mod inbox;
+mod inspect;
 mod layout;
 mod ledger;
 mod open;
@@ -60,6 +61,7 @@ mod writer;
 
 pub use error::{Damage, FormatError, OpenError};
 pub use file_system::{FileSystem, LogFile, RealFileSystem};
+pub use inspect::{FlawReport, Inspection, Range, SegmentReport, inspect, inspect_on};
 pub use open::{Opened, Report, format, format_on};
 pub use recover::TornTail;
 

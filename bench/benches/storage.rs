@@ -1,0 +1,118 @@
+//! Durable appends: the write-ahead log beside the bare disk under it, and beside no disk at all.
+//!
+//! One iteration hands over B records of 256 bytes in one batch, as a driver does after a step, and
+//! waits until all of them are durable. `raw` writes the same bytes with one write and one
+//! `fdatasync` to a growing file: what the disk can do at best without setting room aside.
+#![allow(missing_docs, clippy::unwrap_used)]
+
+use consensus_core::{
+    ClusterId, GroupId, Lsn, NodeId,
+    storage::{
+        Append, Completion, Disk, DiskFailure, MemoryDisk,
+        wal::{Identity, Options, Wal, format},
+    },
+};
+use criterion::{Criterion, SamplingMode, Throughput, criterion_group, criterion_main};
+use std::{
+    fs::{File, remove_dir_all},
+    io::Write,
+    path::PathBuf,
+    sync::mpsc::{Receiver, Sender, channel},
+    time::Duration,
+};
+
+const PAYLOAD: [u8; 256] = [0x5a; 256];
+const WHO: Identity = Identity {
+    cluster: ClusterId(1),
+    node: NodeId(1),
+};
+
+#[derive(Clone)]
+struct Told(Sender<Lsn>);
+
+impl Completion for Told {
+    fn durable(&self, _: GroupId, lsn: Lsn) {
+        // The bench may have gone already.
+        let _ = self.0.send(lsn);
+    }
+    fn failed(&self, failure: DiskFailure) {
+        panic!("{failure}");
+    }
+    fn full(&self, full: bool) {
+        assert!(!full, "the disk is full");
+    }
+}
+
+/// A new folder on the disk that holds the build.
+fn folder(name: &str) -> PathBuf {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+        .join("../target/bench-storage")
+        .join(format!("{name}-{}", std::process::id()));
+    let _ = remove_dir_all(&path);
+    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+    path
+}
+
+/// Appends `batch` records from `next` on and waits for the last.
+fn round(disk: &mut impl Disk, told: &Receiver<Lsn>, next: &mut u64, batch: u64) {
+    let mut append = Append::new(GroupId(0), Lsn(*next));
+    for _ in 0..batch {
+        append.push(|out| out.extend_from_slice(&PAYLOAD));
+    }
+    append.forced = true;
+    disk.append(append);
+    *next += batch;
+    while told.recv().unwrap() < Lsn(*next - 1) {}
+}
+
+fn appends(c: &mut Criterion) {
+    let mut group = c.benchmark_group("append");
+    group
+        .sampling_mode(SamplingMode::Flat)
+        .sample_size(20)
+        .warm_up_time(Duration::from_millis(300))
+        .measurement_time(Duration::from_secs(2));
+    for batch in [1, 16, 256] {
+        group.throughput(Throughput::Elements(batch));
+        group.bench_function(format!("memory/batch{batch}"), |b| {
+            let (sender, told) = channel();
+            let mut disk = MemoryDisk::new(Told(sender));
+            let mut next = 1;
+            b.iter(|| round(&mut disk, &told, &mut next, batch));
+        });
+    }
+    for batch in [1, 16, 256, 4096] {
+        group.throughput(Throughput::Elements(batch));
+        group.bench_function(format!("raw/batch{batch}"), |b| {
+            let path = folder("raw");
+            let mut file = File::create(&path).unwrap();
+            let bytes = PAYLOAD.repeat(batch as usize);
+            b.iter(|| {
+                file.write_all(&bytes).unwrap();
+                file.sync_data().unwrap();
+            });
+            std::fs::remove_file(path).unwrap();
+        });
+        group.bench_function(format!("wal/batch{batch}"), |b| {
+            let path = folder("wal");
+            format(&path, WHO).unwrap();
+            let (sender, told) = channel();
+            let mut opened = Wal::open(&path, WHO, Options::default(), Told(sender)).unwrap();
+            let (mut next, mut since) = (1, 1);
+            b.iter(|| {
+                round(&mut opened.wal, &told, &mut next, batch);
+                // As a node would that takes a snapshot now and then: bounds the disk.
+                if next - since > 500_000 {
+                    since = next;
+                    opened.wal.release(GroupId(0), Lsn(next - 1));
+                }
+            });
+            drop(opened);
+            remove_dir_all(path).unwrap();
+        });
+    }
+    group.finish();
+}
+
+criterion_group!(benches, appends);
+criterion_main!(benches);
