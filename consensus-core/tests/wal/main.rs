@@ -1,5 +1,10 @@
 //! The write-ahead log against what it promises.
 #![allow(clippy::unwrap_used)]
 
+mod exhaustive;
+mod faults;
+mod faulty_disk;
+mod mistaken;
 mod real_files;
+mod simulated;
 mod support;

@@ -363,6 +363,30 @@ impl GroupBuffer {
     }
 }
 
+/// For tests of readers: a group with made-up content under checksums that hold.
+#[cfg(test)]
+impl GroupBuffer {
+    /// Lets `change` write what it likes into a finished group that seals nothing and has one frame,
+    /// then makes its checksums hold, as far as the lengths in it allow.
+    pub(super) fn forge(&mut self, seed: u32, offset: u64, change: impl FnOnce(&mut [u8])) {
+        let frame = GROUP_FIXED + FRAME_FIXED + u32_at(&self.bytes, GROUP_FIXED + 4) as usize;
+        change(&mut self.bytes);
+        let start = start(seed, offset, u64_at(&self.bytes, 8));
+        let body = u32_at(&self.bytes, GROUP_FIXED + 4) as usize;
+        let end = (GROUP_FIXED + FRAME_FIXED).saturating_add(body);
+        let end = if end > self.bytes.len() { frame } else { end };
+        let tail = crc32c::crc32c_append(start, &self.bytes[GROUP_FIXED + 4..end]);
+        self.bytes[GROUP_FIXED..GROUP_FIXED + 4].copy_from_slice(&tail.to_le_bytes());
+        self.bytes[20..24].copy_from_slice(&tail.to_le_bytes());
+        let chain = crc32c::crc32c_append(start, &self.bytes[4..GROUP_FIXED]);
+        self.bytes[..4].copy_from_slice(&chain.to_le_bytes());
+    }
+
+    pub(super) fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
 /// A group's header as read.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct GroupHeader {

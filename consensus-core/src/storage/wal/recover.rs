@@ -301,6 +301,10 @@ impl Judge<'_> {
 
     /// The newest segment may end in a torn group.
     fn tail(&mut self, file: &Path, found: &Found) -> Result<(), OpenError> {
+        let named = self.log.stored.segment;
+        if found.header.number < named {
+            return Err(self.missing(named));
+        }
         let scan = &found.scan;
         if let Some(stop) = &scan.stop {
             let sealed = stop.sealed || scan.sequence < self.log.stored.sequence;
@@ -326,12 +330,6 @@ impl Judge<'_> {
     /// The newest segment and the file of identity must be of one age.
     fn ages(&self, file: &Path, found: &Found) -> Result<(), OpenError> {
         let (stored, header) = (&self.log.stored, &found.header);
-        if header.number < stored.segment {
-            return Err(OpenError::MissingSegment {
-                file: self.path(stored.segment),
-                why: "the file of identity names it",
-            });
-        }
         if header.number == stored.segment && header.boot != stored.boot {
             let (file, what, than) = if header.boot > stored.boot {
                 (self.dir.join(IDENTITY), stored.boot, header.boot)
@@ -356,6 +354,13 @@ impl Judge<'_> {
         Ok(())
     }
 
+    fn missing(&self, named: u64) -> OpenError {
+        OpenError::MissingSegment {
+            file: self.path(named),
+            why: "the file of identity names it",
+        }
+    }
+
     fn damage(
         &self,
         file: &Path,
@@ -377,10 +382,7 @@ impl Judge<'_> {
     fn finish(mut self) -> Result<Log, OpenError> {
         let stored = &self.log.stored;
         if self.log.newest.is_none() && stored.segment > 0 {
-            return Err(OpenError::MissingSegment {
-                file: self.path(stored.segment),
-                why: "the file of identity names it",
-            });
+            return Err(self.missing(stored.segment));
         }
         let oldest = self.log.ledger.oldest();
         for (group, last) in &self.oldest {

@@ -133,3 +133,88 @@ fn note(bytes: &[u8], offset: u64, header: &GroupHeader, known: &mut Vec<(GroupI
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    //! Bytes whose checksums hold and whose content was made up (ST-16): no length is believed
+    //! before it is held against what is there.
+
+    use super::*;
+    use crate::{Boot, ClusterId, DiskId, NodeId, storage::wal::layout::GroupBuffer};
+    use proptest::{collection::vec, prelude::*};
+
+    fn segment() -> (SegmentHeader, Vec<u8>, u32) {
+        let header = SegmentHeader {
+            cluster: ClusterId(1),
+            node: NodeId(1),
+            disk: DiskId(1),
+            boot: Boot(1),
+            number: 1,
+            previous_end: 0,
+            sequence: 0,
+            chain: 0,
+            standings: Vec::new(),
+        };
+        let (bytes, seed) = header.encode();
+        (header, bytes, seed)
+    }
+
+    /// A segment with one group of one record, in which `change` may write what it likes before the
+    /// checksums are filled in.
+    fn forged(change: impl FnOnce(&mut [u8])) -> Scan {
+        let (header, mut bytes, seed) = segment();
+        let mut append = crate::storage::Append::new(GroupId(0), Lsn(1));
+        append.push(|out| out.extend_from_slice(b"payload"));
+        let mut group = GroupBuffer::default();
+        group.start(&[]);
+        group.append(&append);
+        group.finish(seed, 512, 1, 0);
+        group.forge(seed, 512, change);
+        bytes.extend_from_slice(group.bytes());
+        scan(&bytes, &header, seed)
+    }
+
+    fn put(at: usize, value: u32) -> impl FnOnce(&mut [u8]) {
+        move |bytes| bytes[at..at + 4].copy_from_slice(&value.to_le_bytes())
+    }
+
+    #[test]
+    fn an_unforged_group_is_whole() {
+        let scan = forged(|_| {});
+        assert_eq!((scan.groups.len(), scan.stop), (1, None));
+    }
+
+    #[test]
+    fn st_16_a_length_that_cannot_be_is_refused_though_its_checksum_holds() {
+        // Length of the group, frames in it, seals; length, count and kind of the frame.
+        for at in [16, 28, 32, 40 + 4, 40 + 12, 40 + 24] {
+            for value in [0, 1 << 31, u32::MAX] {
+                let scan = forged(put(at, value));
+                let harmless = at == 32 && value == 0;
+                assert_eq!(scan.stop.is_some(), !harmless, "byte {at} set to {value}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_number_at_the_end_of_all_numbers_is_refused() {
+        let scan = forged(|bytes| bytes[40 + 16..40 + 24].fill(0xff));
+        let stop = scan.stop.expect("taken");
+        assert_eq!(
+            stop.flaw,
+            Flaw::Content("a record's number is out of range")
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn st_16_no_bytes_make_it_panic(garbage in vec(any::<u8>(), 0..2048), keep in 0..600_usize) {
+            let (header, mut bytes, seed) = segment();
+            bytes.truncate(keep);
+            bytes.extend_from_slice(&garbage);
+            let _ = SegmentHeader::decode(&bytes);
+            let _ = super::super::layout::Stored::decode(&bytes);
+            let _ = scan(&bytes, &header, seed);
+        }
+    }
+}
