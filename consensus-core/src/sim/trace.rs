@@ -87,6 +87,9 @@ impl fmt::Display for What {
                 write!(f, "-> {}  {text}", name(*to))?;
                 match early {
                     None => Ok(()),
+                    Some(Early::Authority(Lsn::ZERO)) => {
+                        f.write_str("  (early: its authority is on disk since the start)")
+                    }
                     Some(Early::Authority(lsn)) => {
                         write!(f, "  (early: its authority is on disk since record {lsn})")
                     }

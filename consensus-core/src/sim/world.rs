@@ -968,7 +968,7 @@ impl<A: Algorithm> World<A> {
         let node = &self.nodes[place];
         let Some(process) = &node.process else { return };
         for input in &process.inbox {
-            if !matches!(input, Input::Receive { .. }) {
+            if !matches!(input, Input::Receive { .. } | Input::Start) {
                 let (at, what) = (
                     Time::from_nanos(self.now),
                     What::Input(format!("{input:?}")),

@@ -10,7 +10,9 @@
 //! | `nodes 3 [name=value …]` | first step: the cluster a, b, c and its options |
 //! | `disk b by hand`, `disk b at once` | who syncs; `all` is everybody |
 //! | `deliver a->b Prepare [text]` | the oldest such message arrives; `*` is every node; `all` instead: everything, until nothing is under way |
-//! | `drop`, `duplicate`, `hold` `a->b Prepare [text]` | the same choice: lost, doubled, passed over by `deliver all` until `heal` |
+//! | `duplicate a->b Prepare [text]` | the same choice is under way once more |
+//! | `drop a->b Prepare [text]` | all such messages that are under way are lost |
+//! | `hold a->b Prepare [text]` | such messages, now and later, move only by name, until `heal` |
 //! | `inject a->b 01ff…` | bytes that a never sent arrive at b |
 //! | `sync b`, `fail-sync b` | what b wrote is on disk; or its disk fails and it stops |
 //! | `crash b [keeping synced, all or torn 1]` | what stays of the records that were not synced; `synced` when not said |

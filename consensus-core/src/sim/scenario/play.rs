@@ -149,8 +149,8 @@ struct Stage<A: Algorithm, W> {
     world: World<A>,
     words: W,
     by_hand: Vec<bool>,
-    /// Messages that `deliver all` passes over.
-    held: Vec<u64>,
+    /// Messages that move only by name.
+    held: Vec<Choice>,
     chance: Chance,
     /// `until converged` or `expect stuck` has been played, and only expectations since.
     is_ended: bool,
@@ -374,30 +374,42 @@ impl<A: Algorithm, W: Words<A>> Stage<A, W> {
     }
 
     fn message(&mut self, verb: Verb, choice: &Choice) -> Result<(), String> {
-        for place in self.chosen(choice)? {
-            match verb {
-                Verb::Deliver => self.deliver(place)?,
-                Verb::Drop => {
-                    if let Some(flight) = self.world.take_flight(place) {
-                        let (id, kind) = (flight.id, flight.message.kind());
-                        let (from, to) = (NodeId(flight.from + 1), NodeId(flight.to + 1));
-                        let lost = What::Lost { id, from, to, kind };
-                        self.world.note(Some(usize::from(flight.from)), || lost);
-                    }
+        match verb {
+            Verb::Hold => self.held.push(choice.clone()),
+            Verb::Deliver => {
+                for place in self.chosen(choice)? {
+                    self.deliver(place)?;
                 }
-                Verb::Duplicate => self.world.double(place),
-                Verb::Hold => {
-                    let id = self
-                        .world
-                        .in_flight()
-                        .iter()
-                        .find(|(p, _)| *p == place)
-                        .map(|f| f.1.id);
-                    self.held.extend(id);
+            }
+            Verb::Duplicate => {
+                for place in self.chosen(choice)? {
+                    self.world.double(place);
+                }
+            }
+            Verb::Drop => {
+                self.chosen(choice)?;
+                let all: Vec<_> = self
+                    .world
+                    .in_flight()
+                    .iter()
+                    .filter(|(_, flight)| Self::matches(flight, choice))
+                    .map(|(place, _)| *place)
+                    .collect();
+                for place in all {
+                    self.lose(place);
                 }
             }
         }
         Ok(())
+    }
+
+    fn lose(&mut self, place: u32) {
+        if let Some(flight) = self.world.take_flight(place) {
+            let (id, kind) = (flight.id, flight.message.kind());
+            let (from, to) = (NodeId(flight.from + 1), NodeId(flight.to + 1));
+            let lost = What::Lost { id, from, to, kind };
+            self.world.note(Some(usize::from(flight.from)), || lost);
+        }
     }
 
     fn deliver(&mut self, place: u32) -> Result<(), String> {
@@ -410,9 +422,10 @@ impl<A: Algorithm, W: Words<A>> Stage<A, W> {
 
     fn next_free(&self) -> Vec<u32> {
         let flights = self.world.in_flight();
+        let free = |f: &Flight<A::Message>| !self.held.iter().any(|held| Self::matches(f, held));
         flights
             .iter()
-            .filter(|(_, f)| !self.held.contains(&f.id))
+            .filter(|(_, flight)| free(flight))
             .map(|(place, _)| *place)
             .collect()
     }
