@@ -25,6 +25,8 @@ enum Fault {
     CountsTwice,
     /// A second vote of one voter is taken for impossible.
     Panics,
+    /// A vote may be forgotten although nobody has written it anew.
+    Releases,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -109,6 +111,14 @@ impl Protocol for Election {
                     .iter()
                     .for_each(|node| effects.send(node, Message::Ask {}));
                 effects.set_timer((), Duration::ZERO..=Duration::ZERO);
+            }
+            Input::Reclaim(before) => {
+                if let Some(candidate) = self.vote
+                    && self.config.fault != Fault::Releases
+                {
+                    effects.persist_lazily(Record::Voted { candidate });
+                }
+                effects.release(before);
             }
             Input::Receive {
                 from,
@@ -272,6 +282,7 @@ fn explore(fault: Fault, bounds: Bounds) -> Exploration {
 const CRASHES: Bounds = Bounds {
     crashes: 1,
     alarms: 0,
+    reclaims: 0,
     messages: usize::MAX,
     repeats: 0,
     transitions: 1_000_000,
@@ -373,6 +384,16 @@ fn a_panic_is_a_violation_with_the_way_to_it() {
         .exhausted
     );
     finds(Fault::Panics, bounds, "no assertion fails");
+}
+
+#[test]
+fn a_vote_released_before_it_is_written_anew_elects_two() {
+    let bounds = Bounds {
+        reclaims: 1,
+        ..CRASHES
+    };
+    assert!(explore(Fault::None, bounds).exhausted);
+    finds(Fault::Releases, bounds, "one vote a node");
 }
 
 #[test]

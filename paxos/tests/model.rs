@@ -117,6 +117,19 @@ fn a_proposer_that_comes_back_agrees_with_itself() {
 }
 
 #[test]
+fn two_proposers_agree_although_a_log_is_written_anew_before_a_crash() {
+    let bounds = Bounds {
+        crashes: 1,
+        reclaims: 1,
+        ..Bounds::default()
+    };
+    let found = explore(&frugal(), bounds, &duel());
+    eprintln!("two proposers, one crash, one log written anew: {found}");
+    assert!(found.exhausted && found.unreached.is_empty(), "{found}");
+    assert!(found.states > 10_000, "{found}");
+}
+
+#[test]
 fn a_read_beside_a_proposal_tells_only_what_is_chosen() {
     let bounds = Bounds {
         crashes: 1,
@@ -152,6 +165,7 @@ mod planted {
     const CRASH: Bounds = Bounds {
         crashes: 1,
         alarms: 0,
+        reclaims: 0,
         messages: usize::MAX,
         repeats: 0,
         transitions: 2_000_000,

@@ -13,6 +13,7 @@
 //! | [`Action::Sync`] | everything written at a node is on disk: the gate opens, the protocol hears of it |
 //! | [`Action::Crash`] | power fails at a node; a prefix of what was not on disk is found there, and the node starts again |
 //! | [`Action::Fire`] | an alarm that is set goes off, whatever its moment |
+//! | [`Action::Reclaim`] | a disk asks for everything on it to be written anew; what is then released is not there after a crash |
 //!
 //! Some things need no action. A lost message is one that is never delivered; a node that is down is
 //! one that nothing is delivered to, so crash and restart are one step. Time stands still
@@ -76,6 +77,8 @@ pub struct Bounds {
     pub crashes: u8,
     /// Alarms that go off in all.
     pub alarms: u8,
+    /// Requests to write the log anew, in all.
+    pub reclaims: u8,
     /// Messages under way at once; states with more are cut off.
     pub messages: usize,
     /// Messages that arrive and stay under way, to arrive once more, in all.
@@ -86,11 +89,12 @@ pub struct Bounds {
 }
 
 impl Default for Bounds {
-    /// No crashes, no alarms, no message twice, ten million transitions.
+    /// No crashes, alarms or requests to reclaim, no message twice, ten million transitions.
     fn default() -> Self {
         Self {
             crashes: 0,
             alarms: 0,
+            reclaims: 0,
             messages: usize::MAX,
             repeats: 0,
             transitions: 10_000_000,

@@ -179,6 +179,7 @@ pub struct State<A: Checkable> {
     pub(super) crashes: u8,
     pub(super) alarms: u8,
     pub(super) repeats: u8,
+    pub(super) reclaims: u8,
     /// A panic or a disk that cannot be recovered from, on the way here.
     pub(super) violation: Option<Violation>,
 }
@@ -217,6 +218,7 @@ impl<A: Checkable> Clone for State<A> {
             crashes: self.crashes,
             alarms: self.alarms,
             repeats: self.repeats,
+            reclaims: self.reclaims,
             violation: self.violation.clone(),
         }
     }
@@ -231,6 +233,7 @@ impl<A: Checkable> PartialEq for State<A> {
             && self.crashes == other.crashes
             && self.alarms == other.alarms
             && self.repeats == other.repeats
+            && self.reclaims == other.reclaims
             && self.violation == other.violation
     }
 }
@@ -240,7 +243,8 @@ impl<A: Checkable> Hash for State<A> {
         self.nodes.iter().for_each(|node| node.print.hash(state));
         self.network.hash(state);
         self.told.hash(state);
-        (self.asked, self.crashes, self.alarms, self.repeats).hash(state);
+        (self.asked, self.crashes, self.alarms).hash(state);
+        (self.repeats, self.reclaims).hash(state);
         self.violation.is_some().hash(state);
     }
 }

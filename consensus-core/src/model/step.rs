@@ -36,6 +36,8 @@ pub enum Action<A: Checkable> {
     },
     /// An alarm goes off.
     Fire(NodeId, A::Timer),
+    /// A node is to write anew everything that is on its disk.
+    Reclaim(NodeId),
 }
 
 impl<A: Checkable> Clone for Action<A> {
@@ -51,6 +53,7 @@ impl<A: Checkable> Clone for Action<A> {
                 of: *of,
             },
             Self::Fire(node, timer) => Self::Fire(*node, *timer),
+            Self::Reclaim(node) => Self::Reclaim(*node),
         }
     }
 }
@@ -60,7 +63,7 @@ impl<A: Checkable> PartialEq for Action<A> {
         match (self, other) {
             (Self::Deliver(a), Self::Deliver(b)) | (Self::Repeat(a), Self::Repeat(b)) => a == b,
             (Self::Ask(a, r), Self::Ask(b, s)) => a == b && r == s,
-            (Self::Sync(a), Self::Sync(b)) => a == b,
+            (Self::Sync(a), Self::Sync(b)) | (Self::Reclaim(a), Self::Reclaim(b)) => a == b,
             (
                 Self::Crash {
                     node: a, kept: k, ..
@@ -97,6 +100,7 @@ impl<A: Checkable> fmt::Display for Action<A> {
                 )
             }
             Self::Fire(node, timer) => write!(f, "{node}  alarm {timer:?}"),
+            Self::Reclaim(node) => write!(f, "{node}  is to write its log anew"),
         }
     }
 }
@@ -152,6 +156,7 @@ impl<A: Checkable> World<A> {
             crashes: 0,
             alarms: 0,
             repeats: 0,
+            reclaims: 0,
             violation: None,
         };
         state.violation = guarded(|| {
@@ -187,6 +192,9 @@ impl<A: Checkable> World<A> {
                 let of = node.pending.len();
                 let crash = |kept| Action::Crash { node: id, kept, of };
                 actions.extend((0..=of).map(crash));
+            }
+            if state.reclaims < self.bounds.reclaims && !node.durable.is_empty() {
+                actions.push(Action::Reclaim(id));
             }
             if state.alarms < self.bounds.alarms {
                 actions.extend(node.alarms.iter().map(|timer| Action::Fire(id, *timer)));
@@ -235,6 +243,13 @@ impl<A: Checkable> World<A> {
                 if let Some(place) = self.place(*node) {
                     Arc::make_mut(&mut state.nodes[place]).alarms.remove(timer);
                     self.input(state, place, Input::Timer(*timer));
+                }
+            }
+            Action::Reclaim(node) => {
+                state.reclaims += 1;
+                if let Some(place) = self.place(*node) {
+                    let last = Lsn(state.nodes[place].durable.len() as u64);
+                    self.input(state, place, Input::Reclaim(last.next()));
                 }
             }
         }
