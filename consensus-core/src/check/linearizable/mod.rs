@@ -16,6 +16,8 @@
 mod search;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod twins;
 mod witness;
 mod zones;
 
@@ -29,11 +31,11 @@ use std::collections::{HashMap, HashSet};
 /// How a key was judged.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum Method {
-    /// The zone test for registers whose written values are unique [GibbonsKorach97].
+    /// The zone test for registers whose written values are unique \[GibbonsKorach97\].
     Zones,
     /// Replay in the order of the versions that the answers carry.
     Witness,
-    /// Every order is tried, remembering dead ends [WingGong93] [Lowe17].
+    /// Every order is tried, remembering dead ends \[WingGong93\] \[Lowe17\].
     Search,
 }
 
@@ -304,7 +306,7 @@ fn mistold(entry: &Entry, outcome: &kv::Outcome) -> String {
 }
 
 fn method(ops: &[Op<'_>]) -> Method {
-    let mut written = HashSet::new();
+    let mut written = HashSet::with_capacity(ops.len());
     let mut unknown = HashSet::new();
     let (mut blind, mut unique) = (true, true);
     for op in ops {

@@ -1,4 +1,4 @@
-//! Every order, remembering dead ends [WingGong93] [Lowe17]: slow and obviously right.
+//! Every order, remembering dead ends \[WingGong93\] \[Lowe17\]: slow and obviously right.
 
 use super::{Done, Effect, Op, UNKNOWN};
 use crate::Time;

@@ -1,4 +1,4 @@
-//! The zone test for a register whose written values are unique [GibbonsKorach97].
+//! The zone test for a register whose written values are unique \[GibbonsKorach97\].
 //!
 //! A value's *cluster* is its write and the reads that saw it. In any legal order a cluster stands
 //! together, so all that matters of it is its *zone*, between its earliest answer and its latest
@@ -73,7 +73,7 @@ pub(super) fn check(ops: &[Op<'_>]) -> Result<(), String> {
 
 fn clusters<'a, 'b>(ops: &'a [Op<'b>]) -> Result<Vec<Cluster<'a, 'b>>, String> {
     let mut clusters = Vec::new();
-    let mut by_value = HashMap::new();
+    let mut by_value = HashMap::with_capacity(ops.len());
     for op in ops {
         if let Effect::Write { value, .. } = op.effect {
             by_value.insert(value, clusters.len());
