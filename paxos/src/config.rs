@@ -7,7 +7,7 @@ use core::time::Duration;
 /// Choices that hold for a whole cluster.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Options {
-    /// Members that must promise before a value is put to them [Howard16]. Default: none, which is a
+    /// Members that must promise before a value is put to them \[Howard16\]. Default: none, which is a
     /// majority. A read needs as many.
     pub phase1: Option<usize>,
     /// Members that must accept before a value is chosen. Default: none, which is a majority.

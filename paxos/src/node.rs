@@ -8,9 +8,13 @@ use crate::{
     reader::{Read, Report},
     status::{Counters, Status},
 };
-use alloc::{collections::BTreeMap, vec::Vec};
+use alloc::{
+    collections::{BTreeMap, BTreeSet},
+    vec::Vec,
+};
 use consensus_core::{
-    Ballot, Boot, Effects, Input, Lsn, NodeId, Protocol, RecoverError, Time, Token, Unsynced,
+    Ballot, Boot, Effects, Input, Lsn, NodeId, Protocol, RecoverError, Tally, Time, Token,
+    Unsynced,
     contract::register::{Event, Key, Request},
 };
 
@@ -37,6 +41,9 @@ pub struct Paxos {
     pub(crate) tokens: BTreeMap<Token, Work>,
     /// What this node's own acceptor will have said once its disk holds the record.
     pub(crate) unsynced: Unsynced<Own>,
+    /// Peers that let a question go unanswered and have not been heard since: a thrifty question
+    /// goes to others first.
+    pub(crate) silent: BTreeSet<NodeId>,
     /// Names of proposals and reads given out in this run.
     pub(crate) named: u64,
     pub(crate) counters: Counters,
@@ -101,6 +108,7 @@ impl Protocol for Paxos {
             numbers: BTreeMap::new(),
             tokens: BTreeMap::new(),
             unsynced: Unsynced::new(last),
+            silent: BTreeSet::new(),
             named: 0,
             counters: Counters::default(),
         })
@@ -141,6 +149,7 @@ impl Paxos {
             self.counters.refused.strangers += 1;
             return;
         }
+        self.silent.remove(&from);
         match message {
             Message::Prepare { instance, ballot } => {
                 self.on_prepare(from, instance, ballot, effects);
@@ -197,6 +206,32 @@ impl Paxos {
             Request::Read { token, key } => self.on_read(token, key, effects),
             Request::Cancel { token } => self.on_cancel(token, effects),
             Request::Forget { instance } => self.on_forget(&instance),
+        }
+    }
+
+    /// Whom to ask besides oneself so that `needed` may answer: all others, or thriftily just enough,
+    /// `first` before those that have been heard of before those that are silent. From one's right
+    /// onwards, so that the load of all proposers is even.
+    pub(crate) fn to_ask(&self, needed: usize, first: Tally) -> Vec<NodeId> {
+        let (me, members) = (self.config.node(), self.config.quorums().members());
+        let mut nodes: Vec<NodeId> = members.others(me).collect();
+        if self.config.options().thrifty {
+            let rank = |node: &NodeId| {
+                let silent = self.silent.contains(node);
+                (silent, !first.has(members, *node), *node < me, *node)
+            };
+            nodes.sort_unstable_by_key(rank);
+            nodes.truncate(needed - 1);
+        }
+        nodes
+    }
+
+    /// A question of this node has waited long: those `asked` who have not `answered` are silent.
+    pub(crate) fn suspect(&mut self, asked: Tally, answered: Tally) {
+        if self.config.options().thrifty {
+            let members = self.config.quorums().members();
+            let silent = asked.iter(members).filter(|n| !answered.has(members, *n));
+            self.silent.extend(silent);
         }
     }
 

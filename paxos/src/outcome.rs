@@ -106,6 +106,8 @@ impl Paxos {
             return;
         }
         proposal.attempts = proposal.attempts.saturating_add(1);
+        let (asked, answered) = (proposal.asked, proposal.answered());
+        self.suspect(asked, answered);
         self.widen(&key, |_| true, effects);
         self.arm(Timer::Resend(number), effects);
     }
@@ -115,6 +117,7 @@ impl Paxos {
         if !self.config.options().thrifty {
             return;
         }
+        self.silent.insert(node);
         let members = self.config.quorums().members().clone();
         let affected: Vec<Key> = self
             .proposals
@@ -179,7 +182,6 @@ impl Paxos {
             .is_some_and(|proposal| proposal.version == instance.version)
         {
             self.supersede(&instance.key, by, effects);
-            self.restart_reads(&instance.key, by, effects);
         }
     }
 
@@ -199,6 +201,7 @@ impl Paxos {
                 offered: proposal.offered && *same,
             });
         }
+        self.restart_reads(key, by, effects);
     }
 
     /// `value` is chosen for `instance`: answers the proposal for it or for an older version of the
@@ -284,7 +287,12 @@ impl Paxos {
                     return;
                 };
                 proposal.waiting.retain(|(waiting, _)| *waiting != token);
-                if proposal.waiting.is_empty() && !self.wants_repair(&key) {
+                // Who had not answered by now may be gone, even if the alarm for that was still to
+                // come: clients may be less patient than this node.
+                let (asked, answered) = (proposal.asked, proposal.answered());
+                let idle = proposal.waiting.is_empty();
+                self.suspect(asked, answered);
+                if idle && !self.wants_repair(&key) {
                     self.end(&key, effects);
                 }
             }

@@ -86,6 +86,17 @@ pub(crate) struct Proposal {
     pub(crate) lost: u32,
 }
 
+impl Proposal {
+    /// Who has consented to what this phase asks.
+    pub(crate) fn answered(&self) -> Tally {
+        match &self.phase {
+            Phase::Preparing { promised, .. } => *promised,
+            Phase::Accepting { .. } => self.accepted,
+            Phase::Waiting => self.asked,
+        }
+    }
+}
+
 impl Paxos {
     /// The application asks. Several requests for one instance share one proposal: the first one's
     /// value is as good as any.
@@ -245,28 +256,21 @@ impl Paxos {
         message: Message,
         effects: &mut Effects<Self>,
     ) {
-        let Some(proposal) = self.proposals.get_mut(&instance.key) else {
+        let quorums = self.config.quorums();
+        let Some(proposal) = self.proposals.get(&instance.key) else {
             return;
         };
-        let (me, quorums) = (self.config.node(), self.config.quorums());
-        let members = quorums.members();
         let needed = match proposal.phase {
             Phase::Preparing { .. } => quorums.phase1_size(),
             Phase::Accepting { .. } | Phase::Waiting => quorums.phase2_size(),
         };
-        let most = if self.config.options().thrifty {
-            needed - 1
-        } else {
-            members.count() - 1
-        };
-        proposal.asked = Tally::EMPTY;
-        proposal.asked.add(members, me);
-        let later = members.others(me).filter(|node| *node > me);
-        let ring = later.chain(members.others(me).filter(|node| *node < me));
-        let (preferred, rest): (Vec<_>, Vec<_>) = ring.partition(|n| first.has(members, *n));
-        for node in preferred.into_iter().chain(rest).take(most) {
-            proposal.asked.add(members, node);
+        let mut asked = Tally::EMPTY;
+        for node in self.to_ask(needed, first) {
+            asked.add(quorums.members(), node);
             effects.send_early(node, message.clone(), MY_BALLOT);
+        }
+        if let Some(proposal) = self.proposals.get_mut(&instance.key) {
+            proposal.asked = asked;
         }
     }
 

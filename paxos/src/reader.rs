@@ -54,6 +54,7 @@ pub(crate) struct Read {
     id: ReadId,
     /// Chosen before this round began.
     floor: Version,
+    asked: Tally,
     answered: Tally,
     reports: Vec<(NodeId, Report)>,
     attempts: u32,
@@ -113,6 +114,7 @@ impl Paxos {
                 round: 0,
             },
             floor: Version::ZERO,
+            asked: Tally::EMPTY,
             answered: Tally::EMPTY,
             reports: Vec::new(),
             attempts: 0,
@@ -135,18 +137,15 @@ impl Paxos {
         read.attempts = read.attempts.saturating_add(1);
         (read.suspects, read.repairing) = (false, false);
         let (id, key) = (read.id, read.key.clone());
-        let (me, quorums) = (self.config.node(), self.config.quorums());
-        let most = if self.config.options().thrifty {
-            quorums.phase1_size() - 1
-        } else {
-            quorums.members().count() - 1
-        };
-        let others = quorums.members();
-        let later = others.others(me).filter(|node| *node > me);
-        let ring = later.chain(others.others(me).filter(|node| *node < me));
-        for node in ring.take(most) {
+        let me = self.config.node();
+        let mut asked = Tally::EMPTY;
+        for node in self.to_ask(self.config.quorums().phase1_size(), Tally::EMPTY) {
+            asked.add(self.config.quorums().members(), node);
             let (key, read) = (key.clone(), id);
             effects.send_early(node, Message::Query { key, read }, MY_BALLOT);
+        }
+        if let Some(read) = self.reads.get_mut(&number) {
+            read.asked = asked;
         }
         self.arm(Timer::Ask(number), effects);
         let report = self.report(&key);
@@ -260,8 +259,13 @@ impl Paxos {
         let begun = read.reports.iter().map(|(_, r)| r.version).max();
         let begun = begun.unwrap_or_default();
         if begun > newest {
-            return Finding::Again {
-                floor: begun.previous(),
+            let floor = begun.previous();
+            // Otherwise a version was begun whose predecessor was not chosen when this round began:
+            // an application broke the contract. Ask again when the alarm goes off, not at once.
+            return if floor > read.floor {
+                Finding::Again { floor }
+            } else {
+                Finding::Wait
             };
         }
         Finding::Open(newest, highest.value.clone())
@@ -336,12 +340,16 @@ impl Paxos {
         let members = self.config.quorums().members();
         let read = self.reads.get_mut(&number).expect("it was there");
         read.attempts = read.attempts.saturating_add(1);
+        let (key, id) = (read.key.clone(), read.id);
+        let (asked, answered) = (read.asked, read.answered);
         for node in members.others(self.config.node()) {
-            if !read.answered.has(members, node) {
-                let (key, read) = (read.key.clone(), read.id);
+            if !answered.has(members, node) {
+                read.asked.add(members, node);
+                let (key, read) = (key.clone(), id);
                 effects.send_early(node, Message::Query { key, read }, MY_BALLOT);
             }
         }
+        self.suspect(asked, answered);
         self.arm(Timer::Ask(number), effects);
     }
 
@@ -392,6 +400,7 @@ impl Paxos {
         let Some(read) = self.end_read(number, effects) else {
             return;
         };
+        self.suspect(read.asked, read.answered);
         let idle = self
             .proposals
             .get(&read.key)
