@@ -26,6 +26,8 @@
 mod cache;
 mod envelope;
 mod queue;
+#[cfg(test)]
+mod tests;
 
 pub use envelope::{Envelope, Identity};
 
