@@ -1,6 +1,6 @@
 //! Every algorithm there is: the one place where benchmarks and commands find them.
 
-use crate::harness::{Load, LogLoad};
+use crate::harness::{Load, LogLoad, RegisterLoad};
 use consensus_core::{Algorithm, runtime::Runnable};
 
 /// Something to be done with every algorithm, or with one by name.
@@ -32,6 +32,7 @@ macro_rules! algorithms {
 
 // One line an algorithm.
 algorithms! {
+    paxos::Paxos, RegisterLoad;
     raft::Raft, LogLoad;
 }
 

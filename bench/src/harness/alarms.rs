@@ -33,17 +33,28 @@ impl<T: Copy + Ord> Alarms<T> {
     /// [`fold`](Self::fold) is called.
     #[inline]
     pub(super) fn note(&mut self, changes: impl Iterator<Item = Change<T>>, now: Time) {
-        self.changes.extend(changes);
-        if self.changes.len() > UNREAD {
-            self.forget_overridden();
-            if self.changes.len() > UNREAD / 2 {
-                self.fold(now);
+        for (timer, after) in changes {
+            // An alarm that every message sets anew is among the newest.
+            let newest = self.changes.iter_mut().rev().take(4);
+            match newest.into_iter().find(|(known, _)| *known == timer) {
+                Some(known) => known.1 = after,
+                None => self.changes.push((timer, after)),
             }
+        }
+        if self.changes.len() > UNREAD {
+            self.shorten(now);
+        }
+    }
+
+    #[cold]
+    fn shorten(&mut self, now: Time) {
+        self.forget_overridden();
+        if self.changes.len() > UNREAD / 2 {
+            self.fold(now);
         }
     }
 
     /// Keeps the last change of each alarm, and carries out those that take one back.
-    #[cold]
     fn forget_overridden(&mut self) {
         self.changes.reverse();
         self.changes.sort_by_key(|(timer, _)| *timer);

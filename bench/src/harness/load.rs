@@ -30,7 +30,7 @@ pub trait Load<P: Protocol> {
 }
 
 /// One proposer; every command is the next version of a register of its own. A fixed set of
-/// registers, so that memory is bounded: old versions are forgotten at every node.
+/// registers, so that memory is bounded: of each, a node keeps the newest version.
 #[derive(Debug)]
 pub struct RegisterLoad {
     keys: Vec<(Bytes, register::Version)>,
@@ -73,19 +73,9 @@ where
     }
 
     #[inline]
-    fn told(&mut self, _node: NodeId, event: P::Event, ask: &mut impl FnMut(P::Request)) -> u64 {
+    fn told(&mut self, _node: NodeId, event: P::Event, _ask: &mut impl FnMut(P::Request)) -> u64 {
         match event {
-            register::Event::Chosen { instance, .. } => {
-                let version = instance.version.previous();
-                if version > register::Version::ZERO {
-                    let instance = register::Instance {
-                        key: instance.key,
-                        version,
-                    };
-                    ask(register::Request::Forget { instance });
-                }
-                1
-            }
+            register::Event::Chosen { .. } => 1,
             register::Event::Newest { .. } => 0,
             other => panic!("a lone proposer without failures was told {other:?}"),
         }
