@@ -7,6 +7,7 @@
 //! | [`app`] | operations and answers, by contract |
 //! | [`recorder`] | what became of every operation: latency from the intended start, throughput, timeline |
 //! | [`report`] | `report.json`, its schema |
+//! | [`baseline`] | the floors that stand beside them |
 //! | [`harness`] | the same protocol with more and more of the world around it |
 //! | [`verdict`] | whether a run's figures may be used |
 //! | [`statistics`] | how sure a figure is |
@@ -18,6 +19,7 @@
 
 pub mod algorithms;
 pub mod app;
+pub mod baseline;
 pub mod harness;
 pub mod recorder;
 pub mod report;

@@ -6,6 +6,7 @@ pub mod html;
 pub mod json;
 pub mod table;
 
+use crate::baseline::Baseline;
 use json::{Report, Run, SCHEMA};
 use std::{
     fs, io,
