@@ -6,6 +6,7 @@
 mod chance;
 mod disk;
 mod faults;
+pub mod measure;
 mod network;
 mod phases;
 mod process;

@@ -131,20 +131,6 @@ impl Network {
         }
     }
 
-    /// Opens everything and calms the weather.
-    pub(crate) fn heal(&mut self) {
-        self.links.fill(Link::default());
-        let (drop, dup, reorder) = (Rate(0), Rate(0), Rate(0));
-        self.weather = Weather {
-            drop,
-            dup,
-            reorder,
-            only: None,
-            slower: 1,
-            ..self.weather.clone()
-        };
-    }
-
     #[inline]
     pub(crate) fn route(&mut self, now: u64, from: usize, to: usize, kind: &'static str) -> Fate {
         let link = &mut self.links[from * self.count + to];

@@ -169,6 +169,8 @@ pub struct World<A: Algorithm> {
     hash: TraceHash,
     /// Names of message kinds seen so far.
     pub(crate) kinds: Vec<&'static str>,
+    /// How many were sent of each.
+    kind_counts: Vec<u64>,
     /// Nothing moves by itself: messages, syncs and alarms wait to be called by name.
     pub(crate) by_hand: bool,
     /// Events go to the services. Else they are only kept in `told`.
@@ -230,6 +232,7 @@ impl<A: Algorithm> World<A> {
             timer_chance: Chance::new(seed, purpose::TIMER),
             hash: TraceHash::default(),
             kinds: Vec::new(),
+            kind_counts: Vec::new(),
             by_hand: false,
             serve: true,
             told: None,
@@ -260,6 +263,13 @@ impl<A: Algorithm> World<A> {
     #[must_use]
     pub fn counts(&self) -> Counts {
         self.counts
+    }
+
+    /// How many messages of a kind have left their nodes, those to oneself included.
+    #[must_use]
+    pub fn sent_of(&self, kind: &str) -> u64 {
+        let known = self.kinds.iter().position(|known| *known == kind);
+        known.map_or(0, |known| self.kind_counts[known])
     }
 
     /// A node's protocol; none while it is down.
@@ -823,8 +833,12 @@ impl<A: Algorithm> World<A> {
         self.invariants.sent(from, &message)?;
         let kind = message.kind();
         message.hash(&mut self.hash);
-        if !self.kinds.iter().any(|known| *known == kind) {
-            self.kinds.push(kind);
+        match self.kinds.iter().position(|known| *known == kind) {
+            Some(known) => self.kind_counts[known] += 1,
+            None => {
+                self.kinds.push(kind);
+                self.kind_counts.push(1);
+            }
         }
         self.messages += 1;
         let id = self.messages;
