@@ -30,7 +30,16 @@ pub(crate) async fn keep(shared: Arc<Shared>, peer: Arc<Peer>) {
         let address = address(&peer).await;
         let begun = Instant::now();
         let is_patient = attempt % PATIENT == PATIENT - 1;
-        match dial(&shared, &peer, address, is_patient).await {
+        let changed = peer.changed.notified();
+        let dialled = tokio::select! {
+            dialled = dial(&shared, &peer, address, is_patient) => dialled,
+            // Nobody will answer there any more.
+            () = moved(&peer, address, changed) => {
+                pause = shortest;
+                continue;
+            }
+        };
+        match dialled {
             Ok((connection, settled)) => {
                 attempt = 0;
                 if hold(&shared, connection, settled).await {

@@ -197,9 +197,17 @@ impl Endpoint {
     /// Nodes to which a connection stands.
     #[must_use]
     pub fn connected(&self) -> Vec<NodeId> {
-        let peers = self.shared.roster.all();
-        let connected = peers.iter().filter(|peer| peer.is_connected());
-        connected.map(|peer| peer.node).collect()
+        self.shared.connected()
+    }
+
+    /// The same, for whoever must not keep the endpoint alive.
+    pub(crate) fn connected_later(&self) -> impl Fn() -> Vec<NodeId> + Send + Sync + use<> {
+        let shared = Arc::downgrade(&self.shared);
+        move || {
+            shared
+                .upgrade()
+                .map_or(Vec::new(), |shared| shared.connected())
+        }
     }
 
     /// What has been counted since the endpoint was bound.
@@ -263,6 +271,12 @@ impl Shared {
             self.spawn(dial::keep(Arc::clone(self), Arc::clone(&peer)));
         }
         peer
+    }
+
+    fn connected(&self) -> Vec<NodeId> {
+        let peers = self.roster.all();
+        let connected = peers.iter().filter(|peer| peer.is_connected());
+        connected.map(|peer| peer.node).collect()
     }
 
     pub(crate) fn dialer(&self) -> quinn::ClientConfig {

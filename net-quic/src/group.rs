@@ -7,9 +7,9 @@ use std::{marker::PhantomData, pin::Pin};
 
 /// Takes messages from peers.
 pub trait Inbound<M>: Clone + Send + Sync + 'static {
-    /// A message from a node whose identity has been verified. While this waits nothing more is read
-    /// from that peer's stream, and in the end the peer itself waits.
-    fn receive(&self, from: NodeId, message: M) -> impl Future<Output = ()> + Send;
+    /// A message of `bytes` encoded bytes from a node whose identity has been verified. While this
+    /// waits nothing more is read from that peer's stream, and in the end the peer itself waits.
+    fn receive(&self, from: NodeId, message: M, bytes: usize) -> impl Future<Output = ()> + Send;
 
     /// The connection to a node is lost. Must not block.
     fn unreachable(&self, node: NodeId);
@@ -62,12 +62,13 @@ impl<M: Wire + Send + 'static, I: Inbound<M>> Deliver for Typed<M, I> {
         Box::pin(async move {
             let mut frames = frames.drain(..);
             while let Some(frame) = frames.next() {
+                let bytes = frame.len();
                 let message = M::decode(frame)?;
                 // Looked at for every message: the node may have restarted while we waited.
                 if !peer.is_current(boot) {
                     return Ok(Delivered::Stale(1 + frames.len()));
                 }
-                self.inbound.receive(peer.node, message).await;
+                self.inbound.receive(peer.node, message, bytes).await;
             }
             Ok(Delivered::All)
         })

@@ -13,7 +13,7 @@
 //! the protocol's question, never the transport's.
 //!
 //! Reading order: `identity`, `tls`, `handshake`, `endpoint`; then `peers`, `lane`, `connection`;
-//! then `server`, `client`; `link` stands alone.
+//! then `server`, `client`; `link` stands alone; [`node`] puts it all together.
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
@@ -35,6 +35,7 @@ mod identity;
 mod lane;
 mod line;
 mod link;
+pub mod node;
 mod peer;
 mod peers;
 mod server;

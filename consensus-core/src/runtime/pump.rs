@@ -458,9 +458,19 @@ impl<A: Algorithm, T: Transport<A::Message>> Pump<A, T> {
         }
     }
 
-    fn count(&mut self) {
-        self.counters.batches.add(1);
-        self.counters.messages_sent.set(self.way_out.sent);
+    fn count(&self) {
+        let counters = &self.counters;
+        counters.batches.add(1);
+        counters.messages_sent.set(self.way_out.sent);
+        counters.messages_dropped.set(self.taken.dropped);
+        counters.bytes_received.set(self.taken.bytes);
+        counters.syncs.set(self.records.reports.count());
+        let backlog = self.records.disk.backlog() as u64;
+        counters.disk_backlog.set(backlog);
+        if let Application::Apart(link, _) = &self.application {
+            let waiting = link.waiting.load(SeqCst) as u64;
+            counters.events_waiting.set(waiting);
+        }
     }
 
     /// Publishes a status and asks the disk whether its log is too long.
@@ -477,18 +487,6 @@ impl<A: Algorithm, T: Transport<A::Message>> Pump<A, T> {
     }
 
     fn publish(&self, now: Time) {
-        let counters = &self.counters;
-        counters.messages_dropped.set(self.taken.dropped);
-        counters.bytes_received.set(self.taken.bytes);
-        counters.syncs.set(self.records.reports.count());
-        counters
-            .disk_backlog
-            .set(self.records.disk.backlog() as u64);
-        if let Application::Apart(link, _) = &self.application {
-            counters
-                .events_waiting
-                .set(link.waiting.load(SeqCst) as u64);
-        }
         self.status.send_replace(Status {
             at: now,
             protocol: format!("{:?}", self.protocol.status()),

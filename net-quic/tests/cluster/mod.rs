@@ -43,7 +43,7 @@ pub struct Inbox {
 }
 
 impl Inbound<Message> for Inbox {
-    async fn receive(&self, from: NodeId, message: Message) {
+    async fn receive(&self, from: NodeId, message: Message, _bytes: usize) {
         // A test that no longer listens has seen what it wanted.
         let _ = self.messages.send((from, message)).await;
     }

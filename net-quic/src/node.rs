@@ -1,0 +1,479 @@
+//! A whole node: a log on disk, the tokio runtime and this transport around one algorithm.
+//!
+//! ```no_run
+//! # async fn run<A: consensus_core::runtime::Runnable>(
+//! #     identity: net_quic::Identity,
+//! # ) -> Result<(), Box<dyn std::error::Error>> {
+//! use consensus_core::{ClusterId, NodeId};
+//! use net_quic::node::{self, Durability, Settings};
+//!
+//! let cluster = ClusterId(7);
+//! // Once in the life of a folder: the explicit act by which a node begins.
+//! node::init("data".as_ref(), cluster, NodeId(1))?;
+//! let members = [(NodeId(1), "127.0.0.1:7001".parse()?)];
+//! let mut node = node::start(Settings::<A> {
+//!     durability: Durability::fsync("data"),
+//!     ..Settings::new(cluster, NodeId(1), identity, members.into())
+//! })
+//! .await?;
+//! node.wait().await?;
+//! # Ok(())
+//! # }
+//! ```
+
+use crate::{
+    Endpoint, EndpointConfig, Gateway, Identity, Inbound, Limits, LinkControl, NetError, Stats,
+};
+use bytes::Bytes;
+use consensus_core::{
+    Boot, ClientId, ClusterId, DiskId, GroupId, Lsn, Members, NodeId, QuorumError, Sequence, Wire,
+    runtime::{
+        self, Counts, Handle, Inbox, NodeError, NodeParts, Reports, Runnable, Running, Status,
+        Watch,
+    },
+    service::Answer,
+    storage::{
+        Disk, MemoryDisk, Recovered,
+        wal::{self, FormatError, OpenError, Wal},
+    },
+};
+use rand::{TryRng, rngs::SysRng};
+use serde_json::json;
+use std::{
+    collections::BTreeMap,
+    fmt, io,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::SystemTime,
+};
+
+/// The one group of a node that runs one algorithm.
+const GROUP: GroupId = GroupId(0);
+
+/// What an operator says about a node.
+pub struct Settings<A: Runnable> {
+    /// The cluster; must be what `identity` names.
+    pub cluster: ClusterId,
+    /// Which node; must be what `identity` names.
+    pub node: NodeId,
+    /// Certificate, key and trusted authorities.
+    pub identity: Identity,
+    /// All members and where they are, this node included. Where others are may be said anew later
+    /// ([`RunningNode::set_addresses`]), who they are may not.
+    pub members: BTreeMap<NodeId, SocketAddr>,
+    /// Where to listen, if that is not this node's address among the members. Port 0 lets the
+    /// operating system choose.
+    pub listen: Option<SocketAddr>,
+    /// What survives a crash.
+    pub durability: Durability,
+    /// Choices that hold for the whole cluster.
+    pub protocol: A::Options,
+    /// Bounds and habits of the driver. Its seed is replaced by a drawn one.
+    pub runtime: runtime::Options,
+    /// Bounds of the network.
+    pub limits: Limits,
+    /// Emulated links, when wanted.
+    pub link: Option<LinkControl>,
+}
+
+impl<A: Runnable> Settings<A> {
+    /// Defaults for everything that has one. Nothing survives a crash until `durability` says so:
+    /// a folder is the operator's to name.
+    #[must_use]
+    pub fn new(
+        cluster: ClusterId,
+        node: NodeId,
+        identity: Identity,
+        members: BTreeMap<NodeId, SocketAddr>,
+    ) -> Self {
+        Self {
+            cluster,
+            node,
+            identity,
+            members,
+            listen: None,
+            durability: Durability::Memory,
+            protocol: A::Options::default(),
+            runtime: runtime::Options::default(),
+            limits: Limits::default(),
+            link: None,
+        }
+    }
+}
+
+impl<A: Runnable> fmt::Debug for Settings<A> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Settings")
+            .field("cluster", &self.cluster)
+            .field("node", &self.node)
+            .field("members", &self.members)
+            .field("durability", &self.durability)
+            .field("protocol", &self.protocol)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What survives a crash of a node.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Durability {
+    /// Everything acknowledged: a write-ahead log, synced before anything that rests on it leaves.
+    Fsync {
+        /// Its folder, formatted by [`init`].
+        dir: PathBuf,
+        /// How it behaves.
+        options: wal::Options,
+    },
+    /// Nothing. A node that comes back has forgotten its promises and may break agreement: for
+    /// measurements, and where no node ever comes back under its old number.
+    Memory,
+}
+
+impl Durability {
+    /// A write-ahead log in `dir` with default options.
+    #[must_use]
+    pub fn fsync(dir: impl Into<PathBuf>) -> Self {
+        Self::Fsync {
+            dir: dir.into(),
+            options: wal::Options::default(),
+        }
+    }
+}
+
+/// Formats an empty or missing folder for a node: done once, by hand or by a tool, never by a start.
+///
+/// # Errors
+/// When the folder is not empty, or the system refuses.
+pub fn init(dir: &Path, cluster: ClusterId, node: NodeId) -> Result<DiskId, FormatError> {
+    wal::format(dir, wal::Identity { cluster, node })
+}
+
+/// Why a node did not start. Nothing has been sent.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// The node is not among the members, or they are too many.
+    #[error("node {node} cannot be one of these members")]
+    Members {
+        /// Which node.
+        node: NodeId,
+        /// What is wrong with them.
+        source: Option<QuorumError>,
+    },
+    /// The log cannot be opened.
+    #[error(transparent)]
+    Log(#[from] OpenError),
+    /// The socket or the certificate is of no use.
+    #[error(transparent)]
+    Net(#[from] NetError),
+    /// The protocol cannot be rebuilt.
+    #[error(transparent)]
+    Node(#[from] NodeError),
+    /// The operating system gave no randomness, or ended a thread.
+    #[error("the operating system failed: {0}")]
+    System(#[from] io::Error),
+}
+
+/// A node that runs. Dropping it ends it without waiting.
+pub struct RunningNode<A: Runnable> {
+    running: Running<A>,
+    endpoint: Endpoint,
+    address: SocketAddr,
+    boot: Boot,
+    disk: DiskId,
+    report: wal::Report,
+}
+
+impl<A: Runnable> fmt::Debug for RunningNode<A> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RunningNode")
+            .field("node", &self.running.node())
+            .field("address", &self.address)
+            .field("boot", &self.boot)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Opens the disk, binds the socket and starts the node.
+///
+/// # Errors
+/// [`StartError`]. A log that was opened has counted this start, and is closed again.
+///
+/// # Panics
+/// Outside a tokio runtime.
+pub async fn start<A: Runnable>(settings: Settings<A>) -> Result<RunningNode<A>, StartError> {
+    let node = settings.node;
+    let members = Members::new(settings.members.keys().copied());
+    let members = members.map_err(|source| StartError::Members {
+        node,
+        source: Some(source),
+    })?;
+    let own = settings.listen.or(settings.members.get(&node).copied());
+    let Some(address) = own.filter(|_| members.contains(node)) else {
+        return Err(StartError::Members { node, source: None });
+    };
+    let mut options = settings.runtime;
+    options.seed = draw()?;
+    let reports = Reports::new(GROUP);
+    let opened = open(settings.durability, settings.cluster, node, reports.clone()).await?;
+
+    let inbox = runtime::inbox::<A::Message>(&reports, &options);
+    let endpoint = Endpoint::bind(EndpointConfig {
+        node,
+        boot: opened.boot,
+        disk: opened.disk_id,
+        cluster: settings.cluster,
+        address,
+        identity: settings.identity,
+        members: settings.members,
+        limits: settings.limits,
+        link: settings.link,
+    })?;
+    let address = endpoint.local_address()?;
+    let transport = endpoint.peers::<A::Message>(GROUP, Arrivals(inbox.clone()));
+    let running = runtime::start::<A, _>(NodeParts {
+        node,
+        boot: opened.boot,
+        members,
+        protocol: settings.protocol,
+        options,
+        recovered: opened.records,
+        durable: opened.durable,
+        disk: opened.disk,
+        reports,
+        inbox,
+        transport,
+    })?;
+    let inspected = Inspected {
+        algorithm: A::NAME,
+        node,
+        boot: opened.boot,
+        disk: opened.disk_id,
+        watch: running.watch(),
+        stats: endpoint.stats(),
+    };
+    let connected = endpoint.connected_later();
+    endpoint.serve(Calls(running.handle().clone()), move || {
+        inspected.text(&connected())
+    });
+    Ok(RunningNode {
+        running,
+        endpoint,
+        address,
+        boot: opened.boot,
+        disk: opened.disk_id,
+        report: opened.report,
+    })
+}
+
+/// A disk and what was on it.
+struct Opened {
+    disk: Box<dyn Disk>,
+    boot: Boot,
+    disk_id: DiskId,
+    records: Vec<Recovered>,
+    durable: Lsn,
+    report: wal::Report,
+}
+
+async fn open(
+    durability: Durability,
+    cluster: ClusterId,
+    node: NodeId,
+    reports: Reports,
+) -> Result<Opened, StartError> {
+    let Durability::Fsync { dir, options } = durability else {
+        // Later than that of every earlier start, as far as the wall clock goes: there is nothing
+        // else to tell two of them apart.
+        let since = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
+        return Ok(Opened {
+            disk: Box::new(MemoryDisk::new(reports.completion())),
+            boot: Boot(since.as_secs() as u32),
+            disk_id: DiskId(u128::from(draw()?) << 64 | u128::from(draw()?)),
+            records: Vec::new(),
+            durable: Lsn::ZERO,
+            report: wal::Report::default(),
+        });
+    };
+    // Reads the whole log: not on a thread that others wait for.
+    let opened = tokio::task::spawn_blocking(move || {
+        Wal::open(
+            &dir,
+            wal::Identity { cluster, node },
+            options,
+            reports.completion(),
+        )
+    });
+    let opened = opened.await.map_err(io::Error::other)??;
+    Ok(Opened {
+        durable: opened.durable(GROUP),
+        disk: Box::new(opened.wal),
+        boot: opened.boot,
+        disk_id: opened.disk,
+        records: opened.records,
+        report: opened.report,
+    })
+}
+
+fn draw() -> Result<u64, io::Error> {
+    SysRng.try_next_u64().map_err(io::Error::other)
+}
+
+impl<A: Runnable> RunningNode<A> {
+    /// Where it listens.
+    #[must_use]
+    pub const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Which run of the node this is.
+    #[must_use]
+    pub const fn boot(&self) -> Boot {
+        self.boot
+    }
+
+    /// The disk that it writes to.
+    #[must_use]
+    pub const fn disk(&self) -> DiskId {
+        self.disk
+    }
+
+    /// What opening the log found and did.
+    #[must_use]
+    pub const fn report(&self) -> &wal::Report {
+        &self.report
+    }
+
+    /// Its clients' side, without a network in between.
+    #[must_use]
+    pub const fn handle(&self) -> &Handle {
+        self.running.handle()
+    }
+
+    /// A look inside that never waits.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        self.running.status()
+    }
+
+    /// What it has counted so far.
+    #[must_use]
+    pub fn counts(&self) -> Counts {
+        self.running.counts()
+    }
+
+    /// The network's counters.
+    #[must_use]
+    pub fn stats(&self) -> Arc<Stats> {
+        self.endpoint.stats()
+    }
+
+    /// Says anew where the other nodes are.
+    pub fn set_addresses(&self, addresses: BTreeMap<NodeId, SocketAddr>) {
+        self.endpoint.set_members(addresses);
+    }
+
+    /// Uses another certificate, key and trusted authorities for every handshake from now on.
+    ///
+    /// # Errors
+    /// When the identity is not this node's; the old one stays in use.
+    pub fn reload(&self, identity: &Identity) -> Result<(), NetError> {
+        self.endpoint.reload(identity)
+    }
+
+    /// Waits until the node stops by itself, which it does only when something breaks. It then
+    /// answers nobody any more.
+    ///
+    /// # Errors
+    /// What broke.
+    pub async fn wait(&mut self) -> Result<(), NodeError> {
+        self.running.wait().await
+    }
+
+    /// Refuses new calls, lets open ones end or answers them with *unknown*, syncs and seals the log,
+    /// and says good-bye.
+    ///
+    /// # Errors
+    /// What broke before or while shutting down.
+    pub async fn shutdown(self) -> Result<(), NodeError> {
+        let ended = self.running.shutdown().await;
+        self.endpoint.close().await;
+        ended
+    }
+}
+
+/// Messages from the network to the pump.
+struct Arrivals<M>(Inbox<M>);
+
+impl<M> Clone for Arrivals<M> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+impl<M: Wire + Send + 'static> Inbound<M> for Arrivals<M> {
+    async fn receive(&self, from: NodeId, message: M, bytes: usize) {
+        // A node that has stopped hears nothing; its endpoint is about to close.
+        let _ = self.0.receive(from, message, bytes).await;
+    }
+
+    fn unreachable(&self, node: NodeId) {
+        self.0.unreachable(node);
+    }
+}
+
+/// Clients' calls from the network to the service.
+struct Calls(Handle);
+
+impl Gateway for Calls {
+    fn call(
+        &self,
+        client: ClientId,
+        sequence: Sequence,
+        body: Bytes,
+    ) -> impl Future<Output = Answer> + Send {
+        self.0.call(client, sequence, body)
+    }
+}
+
+/// What operators may ask of a node.
+struct Inspected {
+    algorithm: &'static str,
+    node: NodeId,
+    boot: Boot,
+    disk: DiskId,
+    watch: Watch,
+    stats: Arc<Stats>,
+}
+
+impl Inspected {
+    /// As JSON. Fields may be added, never renamed.
+    fn text(&self, connected: &[NodeId]) -> String {
+        let status = self.watch.status();
+        let counts = self.watch.counts();
+        let stages = counts.stages_us();
+        let counted: BTreeMap<_, _> = counts.iter().collect();
+        let connected: Vec<_> = connected.iter().map(|node| node.0).collect();
+        json!({
+            "algorithm": self.algorithm,
+            "node": self.node.0,
+            "boot": self.boot.0,
+            "disk": self.disk.to_string(),
+            "leader": status.leader.map(|node| node.0),
+            "status": status.protocol,
+            "last": status.last.0,
+            "durable": status.durable.0,
+            "disk_full": status.disk_full,
+            "connected": connected,
+            "counts": counted,
+            "stages_us": {
+                "queue": stages.queue,
+                "sync": stages.sync,
+                "network": stages.network,
+                "apply": stages.apply,
+            },
+            "transport": self.stats.all(),
+        })
+        .to_string()
+    }
+}
