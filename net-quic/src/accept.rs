@@ -63,8 +63,14 @@ pub(crate) async fn run(shared: Arc<Shared>) {
 
 async fn newcomer(shared: Arc<Shared>, incoming: Incoming, ticket: Ticket) {
     let address = incoming.remote_address();
-    let Ok(connecting) = incoming.accept() else {
-        return;
+    // Fails at once when no protocol is offered that we speak.
+    let connecting = match incoming.accept() {
+        Ok(connecting) => connecting,
+        Err(error) => {
+            return shared
+                .stats
+                .refuse(Counter::HandshakeFailed, address.ip(), error);
+        }
     };
     let connection = match timeout(shared.limits.handshake_deadline, connecting).await {
         Ok(Ok(connection)) => connection,

@@ -78,8 +78,7 @@ async fn attach(
     let seated = peer.seat_connection(
         connection,
         is_regular,
-        &settled.hello,
-        settled.version,
+        settled,
         streams,
         shared.limits.other_disk,
     );

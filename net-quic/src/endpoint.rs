@@ -22,7 +22,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError, RwLock, atomic::AtomicUsize},
     time::Duration,
 };
-use tokio::{sync::watch, task::JoinSet, time::timeout};
+use tokio::{runtime::Handle, sync::watch, task::JoinSet, time::timeout};
 
 /// Time that calls under way are given to end when the endpoint closes.
 const DRAIN: Duration = Duration::from_secs(1);
@@ -51,6 +51,8 @@ pub(crate) struct Shared {
     service: RwLock<Option<Arc<dyn Serve>>>,
     chance: Mutex<Pcg64>,
     tasks: Mutex<Option<JoinSet<()>>>,
+    /// Where its tasks run, whoever starts them.
+    runtime: Handle,
 }
 
 impl fmt::Debug for Shared {
@@ -102,6 +104,7 @@ impl Endpoint {
             service: RwLock::default(),
             chance: Mutex::new(transport::chance()),
             tasks: Mutex::new(Some(JoinSet::new())),
+            runtime: Handle::current(),
             limits,
         });
         let endpoint = Self { shared };
@@ -250,7 +253,7 @@ impl Shared {
         let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(tasks) = &mut *tasks {
             while tasks.try_join_next().is_some() {}
-            tasks.spawn(task);
+            tasks.spawn_on(task, &self.runtime);
         }
     }
 

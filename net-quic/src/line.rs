@@ -11,7 +11,7 @@ use crate::stats::Counter;
 use consensus_core::{NodeId, Wire};
 use quinn::Connection;
 use std::{
-    collections::HashMap,
+    collections::BTreeMap,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering::Relaxed},
@@ -36,7 +36,7 @@ pub(crate) struct Line {
     /// No longer used for new calls from here on.
     retires: Instant,
     /// `None` once the connection is lost.
-    waiting: Mutex<Option<HashMap<u64, oneshot::Sender<Reply>>>>,
+    waiting: Mutex<Option<BTreeMap<u64, oneshot::Sender<Reply>>>>,
 }
 
 /// Takes a call off the list when its caller no longer waits.
@@ -75,7 +75,7 @@ impl Line {
             frame_bytes_max: hello.frame_bytes_max as usize,
             next: AtomicU64::new(1),
             retires: Instant::now() + limits.connection_age,
-            waiting: Mutex::new(Some(HashMap::new())),
+            waiting: Mutex::new(Some(BTreeMap::new())),
         });
         let epoch = line.lane.attach(send);
         let task = Arc::clone(&line);
@@ -94,7 +94,7 @@ impl Line {
         line
     }
 
-    fn waiting(&self) -> std::sync::MutexGuard<'_, Option<HashMap<u64, oneshot::Sender<Reply>>>> {
+    fn waiting(&self) -> std::sync::MutexGuard<'_, Option<BTreeMap<u64, oneshot::Sender<Reply>>>> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

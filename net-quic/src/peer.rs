@@ -1,7 +1,7 @@
 //! Every node that is or was connected, and which connection to it counts.
 
 use crate::config::Limits;
-use crate::hello::Hello;
+use crate::handshake::Settled;
 use crate::lane::Lane;
 use consensus_core::{Boot, Class, DiskId, NodeId};
 use quinn::{Connection, SendStream};
@@ -127,11 +127,11 @@ impl Peer {
         &self,
         connection: &Connection,
         is_regular: bool,
-        hello: &Hello,
-        version: u8,
+        settled: &Settled,
         streams: [SendStream; 3],
         other_disk: bool,
     ) -> Result<Seated, Unseated> {
+        let hello = &settled.hello;
         let mut seat = self.seat();
         let is_same_disk = seat.disk.is_none_or(|disk| disk == hello.disk);
         if !is_same_disk && !other_disk {
@@ -150,7 +150,7 @@ impl Peer {
         }
         seat.disk = Some(hello.disk);
         self.boot.store(hello.boot.0, Relaxed);
-        self.version.store(version, Relaxed);
+        self.version.store(settled.version, Relaxed);
         self.frame_bytes_max.store(hello.frame_bytes_max, Relaxed);
         let now = Current {
             connection: connection.clone(),

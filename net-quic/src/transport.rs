@@ -5,6 +5,7 @@ use crate::error::NetError;
 use crate::identity::Identity;
 use crate::tls;
 use quinn::{IdleTimeout, TransportConfig, VarInt, congestion::CubicConfig};
+use quinn_proto::HashedConnectionIdGenerator;
 use rand::{SeedableRng, rngs::SysRng};
 use rand_pcg::Pcg64;
 use ring::{digest, hmac};
@@ -19,17 +20,26 @@ pub(crate) fn chance() -> Pcg64 {
     Pcg64::try_from_rng(&mut SysRng).unwrap_or_else(|_| Pcg64::seed_from_u64(0))
 }
 
-/// Signs stateless resets. Made from the node's own key, so that the node's next run can tell peers
-/// at once that connections of the last one are gone; they would wait for the idle timeout.
-fn reset_key(identity: &Identity) -> hmac::Key {
+/// A secret of this node alone, the same in each of its runs.
+fn secret(identity: &Identity, purpose: &[u8]) -> digest::Digest {
     let mut context = digest::Context::new(&digest::SHA256);
-    context.update(b"consensus stateless reset 1");
+    context.update(purpose);
     context.update(identity.key().secret_der());
-    hmac::Key::new(hmac::HMAC_SHA256, context.finish().as_ref())
+    context.finish()
 }
 
+/// Stateless resets are signed, and connection ids recognised, under secrets that outlive a run: the
+/// node's next run can tell peers at once that connections of the last one are gone. They would wait
+/// for the idle timeout otherwise.
 pub(crate) fn endpoint(identity: &Identity) -> quinn::EndpointConfig {
-    quinn::EndpointConfig::new(Arc::new(reset_key(identity)))
+    let reset = secret(identity, b"consensus stateless reset 1");
+    let reset = hmac::Key::new(hmac::HMAC_SHA256, reset.as_ref());
+    let mut ids = [0; 8];
+    ids.copy_from_slice(&secret(identity, b"consensus connection id 1").as_ref()[..8]);
+    let ids = u64::from_le_bytes(ids);
+    let mut config = quinn::EndpointConfig::new(Arc::new(reset));
+    config.cid_generator(move || Box::new(HashedConnectionIdGenerator::from_key(ids)));
+    config
 }
 
 fn transport(limits: &Limits) -> Arc<TransportConfig> {

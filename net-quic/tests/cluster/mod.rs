@@ -1,6 +1,8 @@
 //! Two-line clusters of real endpoints on loopback, with a real authority.
 #![allow(dead_code, unreachable_pub)]
 
+pub mod raw;
+
 use bytes::Bytes;
 use consensus_core::{
     Boot, ClientId, ClusterId, DiskId, GroupId, NodeId, Sequence, codec,

@@ -1,0 +1,176 @@
+//! The floor under every real-node figure: what two endpoints with mutual TLS cost, on loopback.
+
+use bytes::Bytes;
+use consensus_core::{
+    Boot, ClientId, ClusterId, DiskId, GroupId, NodeId, Sequence, codec, runtime::Transport,
+    service::Answer,
+};
+use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use net_quic::{
+    Client, ClusterCa, Endpoint, EndpointConfig, Gateway, Inbound, Limits, Peers, Role,
+};
+use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::SeqCst},
+    },
+    time::{Duration, Instant},
+};
+use tokio::{runtime::Runtime, sync::Notify};
+
+mod settings;
+
+const CLUSTER: ClusterId = ClusterId(1);
+const GROUP: GroupId = GroupId(1);
+const PATIENCE: Duration = Duration::from_secs(10);
+/// Bytes of one round trip, each way.
+const ECHO: usize = 64;
+/// Bytes of one message of a stream: a batch of commands.
+const CHUNK: usize = 64 << 10;
+/// Messages in one iteration: enough to fill every window.
+const CHUNKS: u64 = 256;
+
+#[derive(Clone)]
+enum Message {
+    Entry { payload: Bytes },
+}
+
+codec! {
+    Message version 1 {
+        1 since 1 Log => Entry { payload },
+    }
+}
+
+/// Counts what arrives.
+#[derive(Clone, Default)]
+struct Counting {
+    arrived: Arc<AtomicU64>,
+    progress: Arc<Notify>,
+}
+
+impl Inbound<Message> for Counting {
+    async fn receive(&self, _: NodeId, _: Message, _: usize) {
+        if self.arrived.fetch_add(1, SeqCst) % CHUNKS == CHUNKS - 1 {
+            self.progress.notify_one();
+        }
+    }
+    fn unreachable(&self, _: NodeId) {}
+}
+
+struct Echo;
+
+impl Gateway for Echo {
+    async fn call(&self, _: ClientId, _: Sequence, body: Bytes) -> Answer {
+        Answer::Done(body)
+    }
+}
+
+struct Pair {
+    /// Kept for their tasks.
+    endpoints: [Endpoint; 2],
+    peers: Peers<Message>,
+    arrived: Counting,
+    client: Client,
+}
+
+fn endpoint(ca: &ClusterCa, node: NodeId) -> Endpoint {
+    Endpoint::bind(EndpointConfig {
+        node,
+        boot: Boot(1),
+        disk: DiskId(node.0.into()),
+        cluster: CLUSTER,
+        address: ([127, 0, 0, 1], 0).into(),
+        identity: ca.issue(Role::Node(node)).expect("randomness"),
+        members: BTreeMap::new(),
+        limits: Limits::default(),
+        link: None,
+    })
+    .expect("a free port")
+}
+
+async fn pair() -> Pair {
+    let ca = ClusterCa::generate(CLUSTER).expect("randomness");
+    let endpoints = [1, 2].map(|id| endpoint(&ca, NodeId(id)));
+    let address = |at: usize| endpoints[at].local_address().expect("bound");
+    let members: BTreeMap<NodeId, SocketAddr> =
+        [(NodeId(1), address(0)), (NodeId(2), address(1))].into();
+    let arrived = Counting::default();
+    let peers = endpoints[0].peers(GROUP, Counting::default());
+    let _answers: Peers<Message> = endpoints[1].peers(GROUP, arrived.clone());
+    endpoints[1].serve(Echo, String::new);
+    for endpoint in &endpoints {
+        endpoint.set_members(members.clone());
+    }
+    while endpoints
+        .iter()
+        .any(|endpoint| endpoint.connected().is_empty())
+    {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    let identity = ca.issue(Role::Client).expect("randomness");
+    let client = Client::connect(members, &identity, Limits::default(), None).expect("a port");
+    Pair {
+        endpoints,
+        peers,
+        arrived,
+        client,
+    }
+}
+
+impl Pair {
+    async fn echo(&self, rounds: u64) -> Duration {
+        let body = Bytes::from(vec![7; ECHO]);
+        let begun = Instant::now();
+        for round in 0..rounds {
+            let call = self.client.call_at(
+                NodeId(2),
+                ClientId(1),
+                Sequence(round),
+                body.clone(),
+                PATIENCE,
+            );
+            assert!(matches!(call.await, Ok(Answer::Done(echoed)) if echoed == body));
+        }
+        begun.elapsed()
+    }
+
+    async fn stream(&mut self, rounds: u64) -> Duration {
+        let payload = Bytes::from(vec![7; CHUNK]);
+        let begun = Instant::now();
+        for _ in 0..rounds {
+            for _ in 0..CHUNKS {
+                let payload = payload.clone();
+                self.peers.send(NodeId(2), Message::Entry { payload });
+                self.peers.flush();
+            }
+            // The queue is as large as one iteration: nothing is dropped, or this would never end.
+            self.arrived.progress.notified().await;
+        }
+        begun.elapsed()
+    }
+}
+
+fn transport(c: &mut Criterion) {
+    let runtime = Runtime::new().expect("threads");
+    let mut pair = runtime.block_on(pair());
+    let mut group = c.benchmark_group("quic");
+    group.throughput(Throughput::Elements(1));
+    group.bench_function("echo", |b| {
+        b.iter_custom(|rounds| runtime.block_on(pair.echo(rounds)));
+    });
+    group.throughput(Throughput::Bytes(CHUNK as u64 * CHUNKS));
+    group.bench_function("stream_throughput", |b| {
+        b.iter_custom(|rounds| runtime.block_on(pair.stream(rounds)));
+    });
+    group.finish();
+    runtime.block_on(async {
+        for endpoint in pair.endpoints {
+            endpoint.close().await;
+        }
+    });
+}
+
+criterion_group! { name = benches; config = settings::wall(); targets = transport }
+criterion_main!(benches);
