@@ -34,3 +34,39 @@ impl<C: Completion> Disk for MemoryDisk<C> {
         0
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::storage::DiskFailure;
+    use std::{
+        sync::{Arc, Mutex},
+        vec::Vec,
+    };
+
+    #[derive(Clone, Default)]
+    struct Told(Arc<Mutex<Vec<(GroupId, Lsn)>>>);
+
+    impl Completion for Told {
+        fn durable(&self, group: GroupId, lsn: Lsn) {
+            self.0.lock().expect("one thread").push((group, lsn));
+        }
+        fn failed(&self, failure: DiskFailure) {
+            panic!("{failure}");
+        }
+        fn full(&self, _: bool) {}
+    }
+
+    #[test]
+    fn records_are_durable_when_append_returns() {
+        let told = Told::default();
+        let mut disk = MemoryDisk::new(told.clone());
+        let mut append = Append::new(GroupId(2), Lsn(5));
+        disk.append(append.clone());
+        append.push(|out| out.push(1));
+        append.push(|_| {});
+        disk.append(append);
+        assert_eq!(*told.0.lock().expect("one thread"), [(GroupId(2), Lsn(6))]);
+        assert_eq!(disk.backlog(), 0);
+    }
+}

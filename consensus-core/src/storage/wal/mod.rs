@@ -31,8 +31,8 @@
 //! | nothing | a new or a wiped disk | [`OpenError::NotFormatted`]; [`format()`] is the explicit act |
 //!
 //! Three images cannot be told from a crash, by any log: the very last group, acknowledged and then
-//! rotted before a seal followed; the newest segment of a run that crashed, cut by hand where a
-//! group ends; and a backup of the whole folder.
+//! rotted before a seal followed; the newest segment of a run that crashed, cut short by hand (after a
+//! clean stop the file of identity knows better); and a backup of the whole folder.
 //!
 //! # Identity without sixty bytes a frame
 //!
@@ -86,7 +86,7 @@ pub struct Identity {
 /// How a log behaves. May differ from one start to the next.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Options {
-    /// Bytes of a segment, at most 2²⁹. 64 MiB: a change of segment costs about four syncs, which
+    /// Bytes of a segment, 2¹⁰ to 2²⁹. 64 MiB: a change of segment costs about four syncs, which
     /// that many bytes make up for; two segments at least are always set aside. A record that does
     /// not fit gets a longer segment.
     pub segment_bytes: u64,
@@ -120,7 +120,8 @@ pub struct Wal {
     inbox: Arc<Inbox>,
     thread: Option<JoinHandle<()>>,
     last: BTreeMap<GroupId, Lsn>,
-    /// Released after the thread has ended.
+    released: BTreeMap<GroupId, Lsn>,
+    /// Unlocked after the thread has ended.
     _lock: Box<dyn Send>,
 }
 
@@ -130,7 +131,10 @@ impl Wal {
     /// writes, on which `completion` is called.
     ///
     /// # Errors
-    /// [`OpenError`]; a log that is not opened is not changed.
+    /// [`OpenError`]; a log that is not opened is not changed, unless the system failed halfway.
+    ///
+    /// # Panics
+    /// When [`Options::segment_bytes`] is out of its range.
     pub fn open(
         dir: &Path,
         expected: Identity,
@@ -144,6 +148,9 @@ impl Wal {
     ///
     /// # Errors
     /// As [`Wal::open`].
+    ///
+    /// # Panics
+    /// As [`Wal::open`].
     pub fn open_on(
         files: Arc<dyn FileSystem>,
         dir: &Path,
@@ -151,6 +158,10 @@ impl Wal {
         options: Options,
         completion: impl Completion,
     ) -> Result<Opened, OpenError> {
+        assert!(
+            (1024..=FILE_MAX / 2).contains(&options.segment_bytes),
+            "a segment has 2^10 to 2^29 bytes"
+        );
         open::open(files, dir, expected, options, Box::new(completion))
     }
 
@@ -164,6 +175,7 @@ impl Wal {
             inbox,
             thread: Some(thread),
             last,
+            released: BTreeMap::new(),
             _lock: lock,
         }
     }
@@ -193,7 +205,11 @@ impl Disk for Wal {
     }
 
     fn release(&mut self, group: GroupId, before: Lsn) {
-        self.inbox.push(Command::Release(group, before), false, 0);
+        let released = self.released.entry(group).or_default();
+        if before > *released {
+            *released = before;
+            self.inbox.push(Command::Release(group, before), false, 0);
+        }
     }
 
     fn backlog(&self) -> usize {

@@ -72,6 +72,8 @@ impl Writer {
         if !self.folder.reserve {
             self.note_full();
         }
+        // A crash may have come between a release and the deletions that it allows.
+        self.delete()?;
         loop {
             let seal = self.state.unsealed.map(|at| at + self.options.seal_after);
             let alarm = [seal, self.state.retry_at].into_iter().flatten().min();

@@ -1,251 +1,13 @@
-//! Bytes on disk: the file of identity, a segment's header, a group's header, a frame.
-//!
-//! All numbers are little-endian. A checksum covers what follows it in its header, and continues
-//! from a *seed* that is not stored: so each byte vouches for its own place.
-//!
-//! ```text
-//! segment header ── crc ──▶ seed of every group in the segment
-//!   (cluster, node, disk, boot, number)      │ + offset + sequence
-//!                                            ▼
-//!                              group start ──▶ frame crc ──▶ frame crc ──▶ … ──▶ tail
-//!                                    └───────▶ group header crc (covers the tail)
-//! ```
-//!
-//! A group copied to another place, segment, disk, node, cluster or boot fails its checksum, without
-//! sixty bytes of identity in every frame.
+//! A group and its frames: written by [`GroupBuffer`], read by [`GroupHeader`].
 
-use super::super::Append;
-use crate::{Boot, ClusterId, DiskId, GroupId, Lsn, NodeId};
-use std::{string::String, vec::Vec};
+use super::{Flaw, VERSION, align, u32_at, u64_at};
+use crate::{GroupId, Lsn, storage::Append};
+use std::vec::Vec;
 
-/// The format that this build writes; it reads no other yet.
-pub(super) const VERSION: u16 = 1;
-/// Groups start at multiples of this, so that a sector being written never holds a byte that was
-/// acknowledged before.
-pub(super) const SECTOR: u64 = 512;
-/// No file of a log is longer.
-pub(super) const FILE_MAX: u64 = 1 << 30;
-
-pub(super) const IDENTITY: &str = "identity";
-pub(super) const IDENTITY_NEW: &str = "identity.new";
-pub(super) const LOCK: &str = "lock";
-pub(super) const RESERVE: &str = "reserve";
-pub(super) const SEGMENT_NEW: &str = "segment.new";
-
-const IDENTITY_MAGIC: [u8; 8] = *b"agreenod";
-const SEGMENT_MAGIC: [u8; 8] = *b"agreelog";
 const GROUP_MAGIC: u32 = u32::from_le_bytes(*b"grp\x01");
-
-const IDENTITY_LENGTH: usize = 72;
-const SEGMENT_FIXED: usize = 88;
 const GROUP_FIXED: usize = 40;
 const FRAME_FIXED: usize = 28;
 const SEAL_ENTRY: usize = 12;
-const HEADER_ENTRY: usize = 20;
-
-/// A segment's file name. Sorted by name is sorted by number.
-pub(super) fn segment_name(number: u64) -> String {
-    std::format!("{number:016x}.wal")
-}
-
-/// The number in a segment's file name; none for any other file.
-pub(super) fn segment_number(name: &str) -> Option<u64> {
-    let digits = name.strip_suffix(".wal")?;
-    let number = u64::from_str_radix(digits, 16).ok()?;
-    (segment_name(number) == name).then_some(number)
-}
-
-pub(super) const fn align(offset: u64) -> u64 {
-    offset.next_multiple_of(SECTOR)
-}
-
-fn u16_at(bytes: &[u8], at: usize) -> u16 {
-    u16::from_le_bytes(bytes[at..at + 2].try_into().expect("two bytes"))
-}
-
-fn u32_at(bytes: &[u8], at: usize) -> u32 {
-    u32::from_le_bytes(bytes[at..at + 4].try_into().expect("four bytes"))
-}
-
-fn u64_at(bytes: &[u8], at: usize) -> u64 {
-    u64::from_le_bytes(bytes[at..at + 8].try_into().expect("eight bytes"))
-}
-
-fn u128_at(bytes: &[u8], at: usize) -> u128 {
-    u128::from_le_bytes(bytes[at..at + 16].try_into().expect("sixteen bytes"))
-}
-
-/// Why bytes are not what they should be.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Flaw {
-    /// Torn, rotten, or never written.
-    Bytes(&'static str),
-    /// The checksum holds and the content makes no sense: no crash does that.
-    Content(&'static str),
-    /// A newer format.
-    Version(u16),
-}
-
-/// The file of identity.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct Stored {
-    pub(super) cluster: ClusterId,
-    pub(super) node: NodeId,
-    pub(super) disk: DiskId,
-    /// Of the last start; zero before the first.
-    pub(super) boot: Boot,
-    /// The newest segment that may hold groups; zero before the first start.
-    pub(super) segment: u64,
-    /// A group that is surely on disk; zero for none.
-    pub(super) sequence: u64,
-}
-
-impl Stored {
-    pub(super) fn encode(&self) -> Vec<u8> {
-        let mut out = Vec::with_capacity(IDENTITY_LENGTH);
-        out.extend_from_slice(&IDENTITY_MAGIC);
-        out.extend_from_slice(&[0; 4]);
-        out.extend_from_slice(&VERSION.to_le_bytes());
-        out.extend_from_slice(&self.node.0.to_le_bytes());
-        out.extend_from_slice(&self.boot.0.to_le_bytes());
-        out.extend_from_slice(&[0; 4]);
-        out.extend_from_slice(&self.cluster.0.to_le_bytes());
-        out.extend_from_slice(&self.disk.0.to_le_bytes());
-        out.extend_from_slice(&self.segment.to_le_bytes());
-        out.extend_from_slice(&self.sequence.to_le_bytes());
-        let crc = crc32c::crc32c(&out[12..]);
-        out[8..12].copy_from_slice(&crc.to_le_bytes());
-        out
-    }
-
-    pub(super) fn decode(bytes: &[u8]) -> Result<Self, Flaw> {
-        if bytes.len() < 14 || bytes[..8] != IDENTITY_MAGIC {
-            return Err(Flaw::Bytes("not a file of identity"));
-        }
-        let version = u16_at(bytes, 12);
-        if bytes.len() != IDENTITY_LENGTH && version <= VERSION {
-            return Err(Flaw::Bytes("wrong length"));
-        }
-        if crc32c::crc32c(&bytes[12..]) != u32_at(bytes, 8) {
-            return Err(Flaw::Bytes("wrong checksum"));
-        }
-        if version != VERSION {
-            return Err(Flaw::Version(version));
-        }
-        Ok(Self {
-            node: NodeId(u16_at(bytes, 14)),
-            boot: Boot(u32_at(bytes, 16)),
-            cluster: ClusterId(u128_at(bytes, 24)),
-            disk: DiskId(u128_at(bytes, 40)),
-            segment: u64_at(bytes, 56),
-            sequence: u64_at(bytes, 64),
-        })
-    }
-}
-
-/// What a segment's header says of a group at the moment the segment was made.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct Standing {
-    pub(super) group: GroupId,
-    /// Its newest record in older segments.
-    pub(super) last: Lsn,
-    /// Its records before this one were released.
-    pub(super) released: Lsn,
-}
-
-/// A segment's header.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub(super) struct SegmentHeader {
-    pub(super) cluster: ClusterId,
-    pub(super) node: NodeId,
-    pub(super) disk: DiskId,
-    pub(super) boot: Boot,
-    pub(super) number: u64,
-    /// Where the segment before ends; zero for the first of a disk.
-    pub(super) previous_end: u64,
-    /// The last group before this segment.
-    pub(super) sequence: u64,
-    /// That group's checksum.
-    pub(super) chain: u32,
-    pub(super) standings: Vec<Standing>,
-}
-
-impl SegmentHeader {
-    /// The bytes, and the seed of the segment's groups.
-    pub(super) fn encode(&self) -> (Vec<u8>, u32) {
-        let length = SEGMENT_FIXED + HEADER_ENTRY * self.standings.len();
-        let mut out = Vec::with_capacity(align(length as u64) as usize);
-        out.extend_from_slice(&SEGMENT_MAGIC);
-        out.extend_from_slice(&[0; 4]);
-        out.extend_from_slice(&(length as u32).to_le_bytes());
-        out.extend_from_slice(&VERSION.to_le_bytes());
-        out.extend_from_slice(&self.node.0.to_le_bytes());
-        out.extend_from_slice(&self.boot.0.to_le_bytes());
-        out.extend_from_slice(&self.cluster.0.to_le_bytes());
-        out.extend_from_slice(&self.disk.0.to_le_bytes());
-        out.extend_from_slice(&self.number.to_le_bytes());
-        out.extend_from_slice(&self.previous_end.to_le_bytes());
-        out.extend_from_slice(&self.sequence.to_le_bytes());
-        out.extend_from_slice(&self.chain.to_le_bytes());
-        out.extend_from_slice(&(self.standings.len() as u32).to_le_bytes());
-        for standing in &self.standings {
-            out.extend_from_slice(&standing.group.0.to_le_bytes());
-            out.extend_from_slice(&standing.last.0.to_le_bytes());
-            out.extend_from_slice(&standing.released.0.to_le_bytes());
-        }
-        let crc = crc32c::crc32c(&out[12..]);
-        out[8..12].copy_from_slice(&crc.to_le_bytes());
-        out.resize(align(length as u64) as usize, 0);
-        (out, crc)
-    }
-
-    /// Where the first group starts.
-    pub(super) fn end(&self) -> u64 {
-        align((SEGMENT_FIXED + HEADER_ENTRY * self.standings.len()) as u64)
-    }
-
-    /// The header, and the seed of the segment's groups.
-    pub(super) fn decode(bytes: &[u8]) -> Result<(Self, u32), Flaw> {
-        if bytes.len() < SEGMENT_FIXED || bytes[..8] != SEGMENT_MAGIC {
-            return Err(Flaw::Bytes("no header of a segment"));
-        }
-        let length = u32_at(bytes, 12) as usize;
-        if length < SEGMENT_FIXED || length > bytes.len() {
-            return Err(Flaw::Bytes("the header's length is out of range"));
-        }
-        let crc = crc32c::crc32c(&bytes[12..length]);
-        if crc != u32_at(bytes, 8) {
-            return Err(Flaw::Bytes("the header's checksum is wrong"));
-        }
-        let version = u16_at(bytes, 16);
-        if version != VERSION {
-            return Err(Flaw::Version(version));
-        }
-        let standings = &bytes[SEGMENT_FIXED..length];
-        if standings.len() as u64 != HEADER_ENTRY as u64 * u64::from(u32_at(bytes, 84)) {
-            return Err(Flaw::Content("the header's count does not fit its length"));
-        }
-        let header = Self {
-            node: NodeId(u16_at(bytes, 18)),
-            boot: Boot(u32_at(bytes, 20)),
-            cluster: ClusterId(u128_at(bytes, 24)),
-            disk: DiskId(u128_at(bytes, 40)),
-            number: u64_at(bytes, 56),
-            previous_end: u64_at(bytes, 64),
-            sequence: u64_at(bytes, 72),
-            chain: u32_at(bytes, 80),
-            standings: standings
-                .chunks_exact(HEADER_ENTRY)
-                .map(|entry| Standing {
-                    group: GroupId(u32_at(entry, 0)),
-                    last: Lsn(u64_at(entry, 4)),
-                    released: Lsn(u64_at(entry, 12)),
-                })
-                .collect(),
-        };
-        Ok((header, crc))
-    }
-}
 
 /// Where the checksums of the group at `offset` start from.
 fn start(seed: u32, offset: u64, sequence: u64) -> u32 {
@@ -258,7 +20,7 @@ const KIND_RELEASE: u8 = 2;
 
 /// A group while it is put together. Its buffer is used again and again.
 #[derive(Debug, Default)]
-pub(super) struct GroupBuffer {
+pub(in super::super) struct GroupBuffer {
     bytes: Vec<u8>,
     frames: u32,
     sealed: u32,
@@ -266,14 +28,14 @@ pub(super) struct GroupBuffer {
 
 /// A group that is ready to be written.
 #[derive(Debug)]
-pub(super) struct Finished<'a> {
-    pub(super) bytes: &'a [u8],
-    pub(super) chain: u32,
+pub(in super::super) struct Finished<'a> {
+    pub(in super::super) bytes: &'a [u8],
+    pub(in super::super) chain: u32,
 }
 
 impl GroupBuffer {
     /// Starts a group that follows an acknowledged one, of whose records `sealed` are the newest.
-    pub(super) fn start(&mut self, sealed: &[(GroupId, Lsn)]) {
+    pub(in super::super) fn start(&mut self, sealed: &[(GroupId, Lsn)]) {
         self.bytes.clear();
         self.bytes.resize(GROUP_FIXED, 0);
         for (group, lsn) in sealed {
@@ -285,16 +47,16 @@ impl GroupBuffer {
     }
 
     /// Bytes so far.
-    pub(super) fn length(&self) -> u64 {
+    pub(in super::super) fn length(&self) -> u64 {
         self.bytes.len() as u64
     }
 
     /// Bytes that `append` will take.
-    pub(super) fn cost(append: &Append) -> u64 {
+    pub(in super::super) fn cost(append: &Append) -> u64 {
         (FRAME_FIXED + 4 * append.count() + append.bytes.len()) as u64
     }
 
-    pub(super) fn append(&mut self, append: &Append) {
+    pub(in super::super) fn append(&mut self, append: &Append) {
         let body = (4 * append.count() + append.bytes.len()) as u32;
         let count = append.count() as u32;
         self.frame(KIND_RECORDS, body, append.group, count, append.first);
@@ -304,7 +66,7 @@ impl GroupBuffer {
         self.bytes.extend_from_slice(&append.bytes);
     }
 
-    pub(super) fn release(&mut self, group: GroupId, before: Lsn) {
+    pub(in super::super) fn release(&mut self, group: GroupId, before: Lsn) {
         self.frame(KIND_RELEASE, 0, group, 0, before);
     }
 
@@ -319,7 +81,7 @@ impl GroupBuffer {
     }
 
     /// Fills in every checksum for this place. May be called again for another place.
-    pub(super) fn finish(
+    pub(in super::super) fn finish(
         &mut self,
         seed: u32,
         offset: u64,
@@ -368,7 +130,12 @@ impl GroupBuffer {
 impl GroupBuffer {
     /// Lets `change` write what it likes into a finished group that seals nothing and has one frame,
     /// then makes its checksums hold, as far as the lengths in it allow.
-    pub(super) fn forge(&mut self, seed: u32, offset: u64, change: impl FnOnce(&mut [u8])) {
+    pub(in super::super) fn forge(
+        &mut self,
+        seed: u32,
+        offset: u64,
+        change: impl FnOnce(&mut [u8]),
+    ) {
         let frame = GROUP_FIXED + FRAME_FIXED + u32_at(&self.bytes, GROUP_FIXED + 4) as usize;
         change(&mut self.bytes);
         let start = start(seed, offset, u64_at(&self.bytes, 8));
@@ -382,21 +149,21 @@ impl GroupBuffer {
         self.bytes[..4].copy_from_slice(&chain.to_le_bytes());
     }
 
-    pub(super) fn bytes(&self) -> &[u8] {
+    pub(in super::super) fn bytes(&self) -> &[u8] {
         &self.bytes
     }
 }
 
 /// A group's header as read.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(super) struct GroupHeader {
-    pub(super) sequence: u64,
+pub(in super::super) struct GroupHeader {
+    pub(in super::super) sequence: u64,
     /// With its header, without padding.
-    pub(super) length: u64,
-    pub(super) previous: u32,
-    pub(super) frames: u32,
-    pub(super) sealed: Vec<(GroupId, Lsn)>,
-    pub(super) chain: u32,
+    pub(in super::super) length: u64,
+    pub(in super::super) previous: u32,
+    pub(in super::super) frames: u32,
+    pub(in super::super) sealed: Vec<(GroupId, Lsn)>,
+    pub(in super::super) chain: u32,
     tail: u32,
     start: u32,
     head: usize,
@@ -404,7 +171,7 @@ pub(super) struct GroupHeader {
 
 impl GroupHeader {
     /// The header of the group at `offset` of a segment's bytes.
-    pub(super) fn decode(segment: &[u8], offset: u64, seed: u32) -> Result<Self, Flaw> {
+    pub(in super::super) fn decode(segment: &[u8], offset: u64, seed: u32) -> Result<Self, Flaw> {
         let bytes = usize::try_from(offset)
             .ok()
             .and_then(|offset| segment.get(offset..))
@@ -448,7 +215,7 @@ impl GroupHeader {
 
     /// The frames of the group at `offset`, checked to the last byte. The places of those before a
     /// flaw are in `frames` even then.
-    pub(super) fn frames(
+    pub(in super::super) fn frames(
         &self,
         segment: &[u8],
         offset: u64,
@@ -494,7 +261,7 @@ impl GroupHeader {
 
 /// A frame as read.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(super) enum Frame {
+pub(in super::super) enum Frame {
     /// Records of one group.
     Records {
         group: GroupId,
