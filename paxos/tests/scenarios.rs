@@ -21,8 +21,13 @@ fn check(name: &str) {
         .join(name);
     let update = std::env::var_os("UPDATE_EXPECT").is_some();
     let play = |text: &str| play_with::<Paxos, RegisterWords>(text, &configure);
-    if let Err(error) = golden(&file, update, play) {
-        panic!("{error}");
+    let transcript = golden(&file, update, play).unwrap_or_else(|error| panic!("{error}"));
+    let svg = transcript.svg();
+    assert!(
+        svg.starts_with("<svg") && svg.contains(transcript.title.split(':').next().unwrap_or(""))
+    );
+    if let Some(folder) = std::env::var_os("SCENARIO_SVG") {
+        std::fs::write(Path::new(&folder).join(name).with_extension("svg"), svg).expect("writable");
     }
 }
 

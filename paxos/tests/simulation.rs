@@ -2,16 +2,14 @@
 
 use consensus_core::{
     fault::FaultKind,
-    sim::{Outcome, Settings, run, run_with},
+    sim::{Outcome, Settings, replay, run, run_with},
 };
 use paxos::Paxos;
 use std::collections::BTreeMap;
 
-fn replay(outcome: &Outcome) -> String {
-    format!(
-        "{:?}\nreplay with: cargo xtask sim --algorithm paxos --seed {}",
-        outcome.violation, outcome.seed
-    )
+fn said(outcome: &Outcome) -> String {
+    let line = replay("paxos", outcome.seed, &Settings::default());
+    format!("{:?}\nreplay with: {line}", outcome.violation)
 }
 
 /// Safety under faults, then progress of the healed core, then a linearizable history: every seed.
@@ -22,7 +20,7 @@ fn three_hundred_seeds_keep_every_promise() {
     let (mut events, mut operations, mut unknown) = (0, 0, 0);
     for seed in 0..300 {
         let outcome = run::<Paxos>(seed, &Settings::default());
-        assert!(outcome.violation.is_none(), "{}", replay(&outcome));
+        assert!(outcome.violation.is_none(), "{}", said(&outcome));
         outcome
             .faults
             .iter()
@@ -108,6 +106,7 @@ fn options_that_do_not_fit_are_reported() {
 #[cfg(feature = "faults")]
 mod planted {
     use super::*;
+    use consensus_core::sim::minimise;
     use paxos::Fault;
 
     /// How many seeds each planted bug may survive, under which faults.
@@ -148,5 +147,34 @@ mod planted {
             println!("{fault:?}: {found:?}");
             assert!(found.is_some(), "{fault:?} survived {seeds} seeds");
         }
+    }
+
+    #[test]
+    fn a_failing_seed_is_shrunk_and_replayed_by_one_line() {
+        let plant = |options: &mut paxos::Options| options.fault = Some(Fault::WrongPromiseValue);
+        let again = |seed, settings: &Settings| run_with::<Paxos>(seed, settings, &plant, None);
+        let failing = (0..200).map(|seed| again(seed, &Settings::default()));
+        let first = failing
+            .into_iter()
+            .find(|o| o.violation.is_some())
+            .expect("a bug is planted");
+        let minimal = minimise(&Settings::default(), &|settings| {
+            again(first.seed, settings)
+        })
+        .expect("the seed fails again");
+        let line = minimal.replay("paxos");
+        println!(
+            "{line}\n{} runs, {} events instead of {}",
+            minimal.tried, minimal.outcome.events, first.events
+        );
+        let property = |outcome: &Outcome| outcome.violation.as_ref().map(|v| v.property);
+        assert_eq!(property(&minimal.outcome), property(&first));
+        assert!(minimal.outcome.events <= first.events);
+        assert!(minimal.settings.faults.len() < 12, "{line}");
+        assert!(
+            line.starts_with("cargo xtask sim --algorithm paxos --seed "),
+            "{line}"
+        );
+        assert!(!minimal.outcome.trace.is_empty());
     }
 }
