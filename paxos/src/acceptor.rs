@@ -35,7 +35,7 @@ use consensus_core::{
     Ballot, Effects, Lsn, NodeId,
     contract::register::{Instance, Key, Version},
 };
-use core::{hash, ops::Bound};
+use core::hash;
 
 /// What one acceptor holds about one key.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
@@ -46,13 +46,13 @@ pub(crate) struct Register {
     pub(crate) promised: Ballot,
     /// Invariant: accepted.version ≤ version.
     pub(crate) accepted: Option<(Version, Acceptance)>,
-    oldest: Oldest,
+    pub(crate) oldest: Oldest,
 }
 
 /// The oldest record from which a register would have to be rebuilt. Not part of what it *is*: the
 /// same register under other record numbers is the same.
 #[derive(Clone, Copy, Debug, Default)]
-struct Oldest(Lsn);
+pub(crate) struct Oldest(pub(crate) Lsn);
 
 impl PartialEq for Oldest {
     fn eq(&self, _: &Self) -> bool {
@@ -101,9 +101,9 @@ impl Register {
 /// All registers of one acceptor.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
 pub(crate) struct Acceptor {
-    registers: BTreeMap<Key, Register>,
+    pub(crate) registers: BTreeMap<Key, Register>,
     /// The last key that `reclaim` has looked at.
-    cursor: Option<Key>,
+    pub(crate) cursor: Option<Key>,
 }
 
 impl Acceptor {
@@ -213,27 +213,6 @@ impl Acceptor {
         }
         Ok(())
     }
-
-    /// Writes anew up to `step` registers that need a record older than `before`, looking at no more
-    /// than sixteen times as many. True once a pass has found none left.
-    fn reclaim(&mut self, before: Lsn, step: usize, effects: &mut Effects<Paxos>) -> bool {
-        let start = self.cursor.take().map_or(Bound::Unbounded, Bound::Excluded);
-        let mut written = 0;
-        let keys = self
-            .registers
-            .range_mut::<Key, _>((start, Bound::Unbounded));
-        for (looked, (key, register)) in keys.enumerate() {
-            if register.oldest.0 < before {
-                register.write_anew(key, effects);
-                written += 1;
-            }
-            if written >= step || looked >= step.saturating_mul(16) {
-                self.cursor = Some(key.clone());
-                return false;
-            }
-        }
-        true
-    }
 }
 
 /// The register of `key`; the key is cloned for a new one only.
@@ -252,37 +231,6 @@ impl Register {
         if self.accepted.is_none() {
             self.oldest = Oldest(lsn);
         }
-    }
-
-    /// The acceptance first: a log cut between the two holds an acceptance with its own promise, as
-    /// legal as any. The older records stay until the permission to forget them is durable.
-    fn write_anew(&mut self, key: &Key, effects: &mut Effects<Paxos>) {
-        let mut first = None;
-        if let Some((version, acceptance)) = &self.accepted {
-            first = Some(effects.persist(Record::Accepted {
-                instance: Instance {
-                    key: key.clone(),
-                    version: *version,
-                },
-                ballot: acceptance.ballot,
-                value: acceptance.value.clone(),
-            }));
-        }
-        let covered = self
-            .accepted
-            .as_ref()
-            .is_some_and(|(v, a)| (*v, a.ballot) == (self.version, self.promised));
-        if !covered && self.promised > Ballot::ZERO {
-            let lsn = effects.persist(Record::Promised {
-                instance: Instance {
-                    key: key.clone(),
-                    version: self.version,
-                },
-                ballot: self.promised,
-            });
-            first = first.or(Some(lsn));
-        }
-        self.oldest = Oldest(first.unwrap_or(effects.last()));
     }
 }
 
@@ -412,14 +360,6 @@ impl Paxos {
             self.unsynced.push(lsn, fact);
         }
         verdict
-    }
-
-    /// Writes anew what old records still hold, a little each call.
-    pub(crate) fn on_reclaim(&mut self, before: Lsn, effects: &mut Effects<Self>) {
-        let step = self.config.options().reclaim_step;
-        if self.acceptor.reclaim(before, step, effects) {
-            effects.release(before);
-        }
     }
 
     /// Whether a prepare or accept can come from a correct peer: a ballot belongs to the node that

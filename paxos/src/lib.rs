@@ -106,7 +106,7 @@
 //! # Reading order
 //!
 //! `config` · `message` · `record` · `node` (an input's way to a verb) · `proposer` · `outcome` ·
-//! `backoff` · `acceptor` · `learner` · `reader` · `status` · `invariant` · `algorithm`.
+//! `backoff` · `acceptor` · `reclaim` · `learner` · `reader` · `status` · `invariant` · `algorithm`.
 #![no_std]
 #![forbid(unsafe_code)]
 
@@ -134,6 +134,7 @@ mod node;
 mod outcome;
 mod proposer;
 mod reader;
+mod reclaim;
 mod record;
 mod status;
 

@@ -215,12 +215,12 @@ impl Paxos {
     pub(crate) fn to_ask(&self, needed: usize, first: Tally) -> Vec<NodeId> {
         let (me, members) = (self.config.node(), self.config.quorums().members());
         let mut nodes: Vec<NodeId> = members.others(me).collect();
+        let rank = |node: &NodeId| {
+            let silent = self.silent.contains(node);
+            (silent, !first.has(members, *node), *node < me, *node)
+        };
+        nodes.sort_unstable_by_key(rank);
         if self.config.options().thrifty {
-            let rank = |node: &NodeId| {
-                let silent = self.silent.contains(node);
-                (silent, !first.has(members, *node), *node < me, *node)
-            };
-            nodes.sort_unstable_by_key(rank);
             nodes.truncate(needed - 1);
         }
         nodes

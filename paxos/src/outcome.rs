@@ -3,7 +3,7 @@
 use crate::{
     GiveUp, Message, Paxos, Timer,
     node::Work,
-    proposer::{MY_BALLOT, Phase, Proposal},
+    proposer::{MY_BALLOT, Phase, Proposal, current},
 };
 use alloc::vec::Vec;
 use bytes::Bytes;
@@ -27,9 +27,9 @@ impl Paxos {
             self.counters.refused.unsound_numbers += 1;
             return;
         }
-        let quorums = self.config.quorums().clone();
+        let quorums = self.config.quorums();
         let give_up = self.config.options().give_up;
-        let Some(proposal) = self.current(instance, ballot) else {
+        let Some(proposal) = current(&mut self.proposals, instance, ballot) else {
             return; // Of an older ballot.
         };
         proposal.seen = proposal.seen.max(promised);

@@ -13,7 +13,7 @@ use crate::{
     learner::Source,
     message::Acceptance,
 };
-use alloc::vec::Vec;
+use alloc::{collections::BTreeMap, vec::Vec};
 use bytes::Bytes;
 use consensus_core::{
     Ballot, Early, Effects, Lsn, NodeId, Tally, Token,
@@ -95,6 +95,17 @@ impl Proposal {
             Phase::Waiting => self.asked,
         }
     }
+}
+
+/// The running proposal of `instance`, if `ballot` is its current one.
+pub(crate) fn current<'a>(
+    proposals: &'a mut BTreeMap<Key, Proposal>,
+    instance: &Instance,
+    ballot: Ballot,
+) -> Option<&'a mut Proposal> {
+    proposals
+        .get_mut(&instance.key)
+        .filter(|proposal| proposal.version == instance.version && proposal.ballot == ballot)
 }
 
 impl Paxos {
@@ -274,13 +285,6 @@ impl Paxos {
         }
     }
 
-    /// The running proposal of `instance`, if `ballot` is its current one.
-    pub(crate) fn current(&mut self, instance: &Instance, ballot: Ballot) -> Option<&mut Proposal> {
-        self.proposals
-            .get_mut(&instance.key)
-            .filter(|proposal| proposal.version == instance.version && proposal.ballot == ballot)
-    }
-
     pub(crate) fn on_promise(
         &mut self,
         from: NodeId,
@@ -297,8 +301,8 @@ impl Paxos {
             return;
         }
         let first_wins = planted!(self.config, WrongPromiseValue);
-        let quorums = self.config.quorums().clone();
-        let Some(proposal) = self.current(&instance, ballot) else {
+        let quorums = self.config.quorums();
+        let Some(proposal) = current(&mut self.proposals, &instance, ballot) else {
             return; // Of a lost ballot or a finished proposal.
         };
         let Phase::Preparing { promised, highest } = &mut proposal.phase else {
@@ -382,8 +386,8 @@ impl Paxos {
         ballot: Ballot,
         effects: &mut Effects<Self>,
     ) {
-        let quorums = self.config.quorums().clone();
-        let Some(proposal) = self.current(instance, ballot) else {
+        let quorums = self.config.quorums();
+        let Some(proposal) = current(&mut self.proposals, instance, ballot) else {
             return; // Of a lost ballot or a finished proposal.
         };
         let Phase::Accepting { value } = &proposal.phase else {

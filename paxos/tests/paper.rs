@@ -655,7 +655,7 @@ fn learners_are_told_once() {
         value: bytes("x"),
     };
     for node in [2, 3] {
-        assert_eq!(c.node(node).events, [told.clone()]);
+        assert_eq!(c.node(node).events, std::slice::from_ref(&told));
     }
 }
 

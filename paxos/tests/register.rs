@@ -59,6 +59,8 @@ fn a_read_completes_what_it_finds_open() {
     c.network.clear(); // Accepted by 1 alone.
     c.crash(1);
     let token = c.read(2);
+    c.deliver(2, 1, "Query");
+    c.deliver(1, 2, "Report");
     c.settle();
     assert_eq!(c.told(2, token), None);
     assert!(c.fire(2, Timer::Ask));
@@ -184,8 +186,10 @@ fn a_late_proposer_is_told_what_was_chosen() {
 /// recovers from what is left is the same.
 #[test]
 fn a_reclaimed_log_recovers_to_the_same_state() {
-    let mut options = paxos::Options::default();
-    options.reclaim_step = 2;
+    let options = paxos::Options {
+        reclaim_step: 2,
+        ..paxos::Options::default()
+    };
     let mut c = with(3, options);
     for version in 1..=20 {
         c.propose_version(1, version, &format!("value {version}"));

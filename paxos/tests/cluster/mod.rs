@@ -1,5 +1,5 @@
 //! A cluster whose every message, sync and crash the test decides. Invariants run after each step.
-#![allow(dead_code, reason = "each test file uses a part")]
+#![allow(dead_code, unreachable_pub, reason = "each test file uses a part")]
 
 use bytes::Bytes;
 use consensus_core::{
