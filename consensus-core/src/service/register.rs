@@ -33,7 +33,7 @@ pub use envelope::{Envelope, Identity};
 
 use super::{Answer, Call, CallId, Outbox, Refusal, Service};
 use crate::{
-    NodeId, Protocol, Time, Token,
+    NodeId, Protocol, Sequence, Time, Token,
     contract::register::{Event, Instance, Key, Reason, Request, Version},
     kv::{self, Operation, Outcome},
 };
@@ -111,6 +111,10 @@ impl RegisterService {
     }
 
     fn take(&mut self, call: Call, sink: &mut Sink<'_>) {
+        if call.sequence == Sequence(0) {
+            // A register keeps no sessions: there is nothing to open.
+            return sink.answers.push((call.id, Answer::Done(Bytes::new())));
+        }
         let mut refuse = |why| sink.answers.push((call.id, Answer::Refused(why)));
         let (key, kind) = match kv::decode(call.body) {
             Err(_) => return refuse(Refusal::Malformed),

@@ -8,7 +8,7 @@ use super::{
     world::{Step, World, purpose},
 };
 use crate::{
-    Algorithm, ClientId, NodeId, Sequence, Time, Violation,
+    Algorithm, ClientId, Contract, NodeId, Sequence, Time, Violation,
     service::{Answer, Call, CallId, Refusal},
 };
 use alloc::{boxed::Box, format, string::String, vec::Vec};
@@ -40,7 +40,10 @@ pub(crate) struct Clients {
 struct Client {
     /// The call under way and the node it was made to.
     call: Option<(CallId, usize)>,
+    /// Of its newest call; zero while its session is being opened.
     sequence: u64,
+    /// It has a session, or the contract knows none.
+    opened: bool,
     /// Where it turns next.
     place: usize,
     /// Operations carried out in the liveness phase.
@@ -79,7 +82,12 @@ impl<A: Algorithm> Phases<A> {
             world,
             faults,
             workload,
-            clients: (0..behaviour.count).map(|_| Client::default()).collect(),
+            clients: (0..behaviour.count)
+                .map(|_| Client {
+                    opened: A::CONTRACT != Contract::ReplicatedLog,
+                    ..Client::default()
+                })
+                .collect(),
             behaviour,
             chance: Chance::new(0, purpose::WORKLOAD),
             left: 0,
@@ -255,6 +263,9 @@ impl<A: Algorithm> Phases<A> {
             return Ok(());
         }
         let now = self.world.now();
+        if !self.clients[client].opened && self.phase < Phase::Closing {
+            return self.send(client, 0, bytes::Bytes::new());
+        }
         let body = match self.phase {
             Phase::Safety if self.left == 0 => {
                 if self.clients.iter().all(|client| client.call.is_none()) {
@@ -286,23 +297,24 @@ impl<A: Algorithm> Phases<A> {
             }
             Phase::Over => return Ok(()),
         };
-        self.send(client, body)
+        let sequence = self.clients[client].sequence + 1;
+        self.send(client, sequence, body)
     }
 
-    fn send(&mut self, client: usize, body: bytes::Bytes) -> Result<(), Violation> {
+    fn send(&mut self, client: usize, sequence: u64, body: bytes::Bytes) -> Result<(), Violation> {
         if self.phase == Phase::Safety && self.chance.one_in(1, 6) {
             self.clients[client].place = self.somewhere();
         }
         self.calls += 1;
         let id = CallId(u64::from(self.calls) << 16 | client as u64);
         let me = &mut self.clients[client];
-        me.sequence += 1;
+        me.sequence = sequence;
         me.call = Some((id, me.place));
         let place = me.place;
         let call = Call {
             id,
             client: ClientId(client as u128 + 1),
-            sequence: Sequence(me.sequence),
+            sequence: Sequence(sequence),
             body,
         };
         // Once all is well nobody gives up before a protocol has had time to ask again.
@@ -347,9 +359,16 @@ impl<A: Algorithm> Phases<A> {
     fn answered(&mut self, client: usize, answer: &Answer) {
         let now = self.world.now();
         self.clients[client].call = None;
-        self.workload.answered(client as u32, now, answer);
+        let opening = !self.clients[client].opened;
+        if !opening {
+            self.workload.answered(client as u32, now, answer);
+        }
         let mut pause = self.behaviour.think;
         match answer {
+            Answer::Done(_) if opening => {
+                self.clients[client].refused = 0;
+                self.clients[client].opened = true;
+            }
             Answer::Done(_) => {
                 self.clients[client].refused = 0;
                 self.answered += 1;
@@ -360,15 +379,17 @@ impl<A: Algorithm> Phases<A> {
                 }
             }
             Answer::Unknown => {
-                self.answered += 1;
-                self.unknown += 1;
+                if !opening {
+                    self.answered += 1;
+                    self.unknown += 1;
+                }
                 if self.chance.one_in(1, 2) {
                     self.clients[client].place = self.somewhere();
                 }
             }
             Answer::Refused(refusal) => {
                 // Certainly not carried out: as if it had not been asked. The deadline bounds it.
-                if self.phase == Phase::Safety {
+                if self.phase == Phase::Safety && !opening {
                     self.left += 1;
                 }
                 let me = &mut self.clients[client];
