@@ -13,6 +13,7 @@ mod applier;
 mod bell;
 mod clock;
 mod gateway;
+mod housekeeping;
 mod in_process;
 mod inbox;
 mod node;
@@ -21,6 +22,7 @@ mod pump;
 mod reports;
 mod stats;
 mod transport;
+mod way_out;
 
 #[cfg(test)]
 mod tests;

@@ -5,12 +5,14 @@ use super::{
     bell::Bell,
     clock::{Clock, Dice},
     gateway::Handle,
+    housekeeping::Housekeeping,
     inbox::{Inbox, Taken},
     options::{Options, Placement},
-    pump::{Application, Pump, Records, WayOut},
+    pump::{Application, Pump},
     reports::Reports,
     stats::{Counters, Counts, Status},
     transport::Transport,
+    way_out::{Records, WayOut},
 };
 use crate::{
     Algorithm, Boot, DecodeError, Effects, Gate, Lsn, Members, NodeId, RecoverError, Timers, Wire,
@@ -209,7 +211,7 @@ pub fn start<A: Runnable, T: Transport<A::Message>>(
         options,
         stopping: Arc::clone(&stopping),
         bell: Arc::clone(&bell),
-        housekeeping: super::pump::Housekeeping::default(),
+        housekeeping: Housekeeping::default(),
         inputs: 0,
     };
     Ok(Running {

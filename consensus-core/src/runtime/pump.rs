@@ -6,18 +6,16 @@ use super::{
     bell::Bell,
     clock::{Clock, Dice},
     gateway::Calls,
+    housekeeping::Housekeeping,
     inbox::{Inbox, Reads, Taken},
     node::NodeError,
     options::Options,
-    reports::Reports,
     stats::{Counters, Status},
     transport::Transport,
+    way_out::{Records, WayOut},
 };
-use crate::{
-    Algorithm, Effects, Gate, GroupId, Input, Lsn, NodeId, Outlet, Time, Timers, Wire,
-    storage::{Append, Disk},
-};
-use alloc::{boxed::Box, collections::VecDeque, format, vec::Vec};
+use crate::{Algorithm, Effects, Gate, GroupId, Input, Lsn, Time, Timers, Wire, storage::Append};
+use alloc::{boxed::Box, format, vec::Vec};
 use core::{mem, pin::Pin};
 use std::sync::{
     Arc,
@@ -31,8 +29,6 @@ use tokio::{
 
 /// The time is taken of one batch of events in this many, when the service runs on this task.
 const SAMPLE: u64 = 16;
-/// Bytes of records after which the disk is asked whether its log is too long.
-const RECLAIM_BYTES: u64 = 1 << 20;
 /// A disk is given no more than this and one record at a time.
 const APPEND_BYTES: usize = 32 << 20;
 
@@ -96,57 +92,6 @@ impl<A: Algorithm> Drop for Closing<A> {
             link.stop();
         }
     }
-}
-
-/// Where effects go.
-pub(super) struct WayOut<T, E> {
-    pub(super) transport: T,
-    pub(super) events: Vec<E>,
-    pub(super) release: Option<Lsn>,
-    pub(super) sent: u64,
-}
-
-impl<M, E, T: Transport<M>> Outlet<M, E> for WayOut<T, E> {
-    #[inline]
-    fn message(&mut self, to: NodeId, message: M) {
-        self.sent += 1;
-        self.transport.send(to, message);
-    }
-    #[inline]
-    fn event(&mut self, event: E) {
-        self.events.push(event);
-    }
-    #[inline]
-    fn release(&mut self, before: Lsn) {
-        self.release = self.release.max(Some(before));
-    }
-}
-
-/// The disk and what is on its way to it.
-pub(super) struct Records {
-    pub(super) disk: Box<dyn Disk>,
-    pub(super) reports: Reports,
-    /// Forced writes not yet reported, and when they were handed over.
-    pub(super) under_way: VecDeque<(Lsn, Time)>,
-    /// Handed over so far.
-    pub(super) bytes: u64,
-}
-
-impl Records {
-    fn append(&mut self, append: Append) {
-        self.bytes += append.bytes.len() as u64;
-        self.disk.append(append);
-    }
-}
-
-/// What is done now and then and not once a batch.
-#[derive(Default)]
-pub(super) struct Housekeeping {
-    /// Whether anything has happened since the last time.
-    dirty: bool,
-    due: Time,
-    /// Bytes handed to the disk by the last time.
-    appended: u64,
 }
 
 /// What one turn found.
@@ -495,16 +440,5 @@ impl<A: Algorithm, T: Transport<A::Message>> Pump<A, T> {
             durable: self.gate.durable(),
             disk_full: self.records.reports.is_full(),
         });
-    }
-}
-
-impl Housekeeping {
-    /// When it is due: not at all while nothing happens.
-    fn next(&self) -> Option<Time> {
-        self.dirty.then_some(self.due)
-    }
-
-    fn is_due(&self, now: Time, appended: u64) -> bool {
-        appended >= self.appended + RECLAIM_BYTES || self.next().is_some_and(|due| due <= now)
     }
 }

@@ -21,32 +21,25 @@
 //! # }
 //! ```
 
+mod durability;
+mod inspect;
+
+pub use durability::Durability;
+
 use crate::{
     Endpoint, EndpointConfig, Gateway, Identity, Inbound, Limits, LinkControl, NetError, Stats,
 };
 use bytes::Bytes;
 use consensus_core::{
-    Boot, ClientId, ClusterId, DiskId, GroupId, Lsn, Members, NodeId, QuorumError, Sequence, Wire,
+    Boot, ClientId, ClusterId, DiskId, GroupId, Members, NodeId, QuorumError, Sequence, Wire,
     runtime::{
         self, Counts, Handle, Inbox, NodeError, NodeParts, Reports, Runnable, Running, Status,
-        Watch,
     },
     service::Answer,
-    storage::{
-        Disk, MemoryDisk, Recovered,
-        wal::{self, FormatError, OpenError, Wal},
-    },
+    storage::wal::{self, FormatError, OpenError},
 };
 use rand::{TryRng, rngs::SysRng};
-use serde_json::json;
-use std::{
-    collections::BTreeMap,
-    fmt, io,
-    net::SocketAddr,
-    path::{Path, PathBuf},
-    sync::Arc,
-    time::SystemTime,
-};
+use std::{collections::BTreeMap, fmt, io, net::SocketAddr, path::Path, sync::Arc};
 
 /// The one group of a node that runs one algorithm.
 const GROUP: GroupId = GroupId(0);
@@ -111,32 +104,6 @@ impl<A: Runnable> fmt::Debug for Settings<A> {
             .field("durability", &self.durability)
             .field("protocol", &self.protocol)
             .finish_non_exhaustive()
-    }
-}
-
-/// What survives a crash of a node.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Durability {
-    /// Everything acknowledged: a write-ahead log, synced before anything that rests on it leaves.
-    Fsync {
-        /// Its folder, formatted by [`init`].
-        dir: PathBuf,
-        /// How it behaves.
-        options: wal::Options,
-    },
-    /// Nothing. A node that comes back has forgotten its promises and may break agreement: for
-    /// measurements, and where no node ever comes back under its old number.
-    Memory,
-}
-
-impl Durability {
-    /// A write-ahead log in `dir` with default options.
-    #[must_use]
-    pub fn fsync(dir: impl Into<PathBuf>) -> Self {
-        Self::Fsync {
-            dir: dir.into(),
-            options: wal::Options::default(),
-        }
     }
 }
 
@@ -215,7 +182,8 @@ pub async fn start<A: Runnable>(settings: Settings<A>) -> Result<RunningNode<A>,
     let mut options = settings.runtime;
     options.seed = draw()?;
     let reports = Reports::new(GROUP);
-    let opened = open(settings.durability, settings.cluster, node, reports.clone()).await?;
+    let opened =
+        durability::open(settings.durability, settings.cluster, node, reports.clone()).await?;
 
     let inbox = runtime::inbox::<A::Message>(&reports, &options);
     let endpoint = Endpoint::bind(EndpointConfig {
@@ -244,7 +212,7 @@ pub async fn start<A: Runnable>(settings: Settings<A>) -> Result<RunningNode<A>,
         inbox,
         transport,
     })?;
-    let inspected = Inspected {
+    let inspected = inspect::Inspected {
         algorithm: A::NAME,
         node,
         boot: opened.boot,
@@ -262,55 +230,6 @@ pub async fn start<A: Runnable>(settings: Settings<A>) -> Result<RunningNode<A>,
         address,
         boot: opened.boot,
         disk: opened.disk_id,
-        report: opened.report,
-    })
-}
-
-/// A disk and what was on it.
-struct Opened {
-    disk: Box<dyn Disk>,
-    boot: Boot,
-    disk_id: DiskId,
-    records: Vec<Recovered>,
-    durable: Lsn,
-    report: wal::Report,
-}
-
-async fn open(
-    durability: Durability,
-    cluster: ClusterId,
-    node: NodeId,
-    reports: Reports,
-) -> Result<Opened, StartError> {
-    let Durability::Fsync { dir, options } = durability else {
-        // Later than that of every earlier start, as far as the wall clock goes: there is nothing
-        // else to tell two of them apart.
-        let since = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
-        return Ok(Opened {
-            disk: Box::new(MemoryDisk::new(reports.completion())),
-            boot: Boot(since.as_secs() as u32),
-            disk_id: DiskId(u128::from(draw()?) << 64 | u128::from(draw()?)),
-            records: Vec::new(),
-            durable: Lsn::ZERO,
-            report: wal::Report::default(),
-        });
-    };
-    // Reads the whole log: not on a thread that others wait for.
-    let opened = tokio::task::spawn_blocking(move || {
-        Wal::open(
-            &dir,
-            wal::Identity { cluster, node },
-            options,
-            reports.completion(),
-        )
-    });
-    let opened = opened.await.map_err(io::Error::other)??;
-    Ok(Opened {
-        durable: opened.durable(GROUP),
-        disk: Box::new(opened.wal),
-        boot: opened.boot,
-        disk_id: opened.disk,
-        records: opened.records,
         report: opened.report,
     })
 }
@@ -433,47 +352,5 @@ impl Gateway for Calls {
         body: Bytes,
     ) -> impl Future<Output = Answer> + Send {
         self.0.call(client, sequence, body)
-    }
-}
-
-/// What operators may ask of a node.
-struct Inspected {
-    algorithm: &'static str,
-    node: NodeId,
-    boot: Boot,
-    disk: DiskId,
-    watch: Watch,
-    stats: Arc<Stats>,
-}
-
-impl Inspected {
-    /// As JSON. Fields may be added, never renamed.
-    fn text(&self, connected: &[NodeId]) -> String {
-        let status = self.watch.status();
-        let counts = self.watch.counts();
-        let stages = counts.stages_us();
-        let counted: BTreeMap<_, _> = counts.iter().collect();
-        let connected: Vec<_> = connected.iter().map(|node| node.0).collect();
-        json!({
-            "algorithm": self.algorithm,
-            "node": self.node.0,
-            "boot": self.boot.0,
-            "disk": self.disk.to_string(),
-            "leader": status.leader.map(|node| node.0),
-            "status": status.protocol,
-            "last": status.last.0,
-            "durable": status.durable.0,
-            "disk_full": status.disk_full,
-            "connected": connected,
-            "counts": counted,
-            "stages_us": {
-                "queue": stages.queue,
-                "sync": stages.sync,
-                "network": stages.network,
-                "apply": stages.apply,
-            },
-            "transport": self.stats.all(),
-        })
-        .to_string()
     }
 }

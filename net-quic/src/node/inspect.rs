@@ -1,0 +1,48 @@
+//! What a node tells an operator about itself.
+
+use crate::Stats;
+use consensus_core::{Boot, DiskId, NodeId, runtime::Watch};
+use serde_json::json;
+use std::{collections::BTreeMap, sync::Arc};
+
+/// What operators may ask of a node.
+pub(super) struct Inspected {
+    pub(super) algorithm: &'static str,
+    pub(super) node: NodeId,
+    pub(super) boot: Boot,
+    pub(super) disk: DiskId,
+    pub(super) watch: Watch,
+    pub(super) stats: Arc<Stats>,
+}
+
+impl Inspected {
+    /// As JSON. Fields may be added, never renamed.
+    pub(super) fn text(&self, connected: &[NodeId]) -> String {
+        let status = self.watch.status();
+        let counts = self.watch.counts();
+        let stages = counts.stages_us();
+        let counted: BTreeMap<_, _> = counts.iter().collect();
+        let connected: Vec<_> = connected.iter().map(|node| node.0).collect();
+        json!({
+            "algorithm": self.algorithm,
+            "node": self.node.0,
+            "boot": self.boot.0,
+            "disk": self.disk.to_string(),
+            "leader": status.leader.map(|node| node.0),
+            "status": status.protocol,
+            "last": status.last.0,
+            "durable": status.durable.0,
+            "disk_full": status.disk_full,
+            "connected": connected,
+            "counts": counted,
+            "stages_us": {
+                "queue": stages.queue,
+                "sync": stages.sync,
+                "network": stages.network,
+                "apply": stages.apply,
+            },
+            "transport": self.stats.all(),
+        })
+        .to_string()
+    }
+}
