@@ -112,7 +112,7 @@ impl State {
             append.push(|bytes| bytes.extend_from_slice(body));
             append.forced = true;
             log.append(append);
-            if lsn.0 % KEEP == 0 {
+            if lsn.0.is_multiple_of(KEEP) {
                 log.release(GROUP, lsn);
             }
         }

@@ -115,10 +115,7 @@ impl Run {
     /// Whether it is a floor to stand beside the algorithms and not one of them.
     #[must_use]
     pub fn is_baseline(&self) -> bool {
-        matches!(
-            self.algorithm.as_str(),
-            "echo" | "unreplicated" | "unreplicated-sync"
-        )
+        Baseline::named(&self.algorithm).is_some()
     }
 }
 
