@@ -4,9 +4,9 @@
 
 use bench::{
     algorithms::{self, Visitor},
-    harness::{Load, in_memory::InMemory, in_process::InProcess},
+    harness::{Load, in_memory::InMemory, in_process::InProcess, virtual_time::VirtualTime},
 };
-use consensus_core::runtime::Runnable;
+use consensus_core::{Contract, runtime::Runnable};
 
 /// In the steady state nothing waits for an alarm: what is timed in memory is work.
 #[test]
@@ -38,6 +38,28 @@ fn in_process_every_client_is_answered() {
                 let mut cluster = InProcess::<A>::new(3, clients, &A::Options::default()).unwrap();
                 cluster.run(5);
                 cluster.run(5);
+            }
+        }
+    }
+    algorithms::each(&mut Each);
+}
+
+/// The delays of the literature: two round trips for a decree of its own, one under a leader.
+#[test]
+fn in_virtual_time_a_commit_takes_the_delays_of_its_paper() {
+    struct Each;
+    impl Visitor for Each {
+        fn visit<A: Runnable, L: Load<A>>(&mut self) {
+            let delays = match A::CONTRACT {
+                Contract::Register => 4,
+                Contract::ReplicatedLog | Contract::AtomicCommit => 2,
+            };
+            for nodes in [3, 5, 7] {
+                let mut cluster = VirtualTime::<A, L>::new(nodes, &A::Options::default()).unwrap();
+                for _ in 0..5 {
+                    let took = cluster.decide().unwrap();
+                    assert_eq!(took.as_micros(), delays * 1_000, "{} of {nodes}", A::NAME);
+                }
             }
         }
     }

@@ -3,6 +3,10 @@
 
 #![allow(dead_code, reason = "each benchmark takes its part")]
 
+mod virtual_time;
+
+pub(crate) use virtual_time::VirtualTime;
+
 use criterion::{Criterion, measurement::Measurement};
 use std::time::Duration;
 
@@ -19,4 +23,12 @@ pub(crate) fn sized<M: Measurement + 'static>(criterion: Criterion<M>) -> Criter
         .sample_size(20)
         .nresamples(2_000)
         .without_plots()
+}
+
+/// For what is timed by the simulator: exact, so that few samples say it all.
+pub(crate) fn simulated() -> Criterion<VirtualTime> {
+    sized(Criterion::default().with_measurement(VirtualTime))
+        .warm_up_time(Duration::from_millis(50))
+        .measurement_time(Duration::from_millis(300))
+        .sample_size(10)
 }

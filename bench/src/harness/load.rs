@@ -5,7 +5,7 @@ use bytes::Bytes;
 use consensus_core::{
     Epoch, Index, NodeId, Protocol, Token,
     contract::{atomic_commit, register, replicated_log},
-    log::Commands,
+    log::{Commands, EntryKind, Run},
 };
 
 /// Bytes a command.
@@ -23,6 +23,9 @@ pub trait Load<P: Protocol> {
 
     /// Proposes `count` commands through `ask`.
     fn propose(&mut self, count: usize, ask: &mut impl FnMut(NodeId, P::Request));
+
+    /// Whether an event is the answer that whoever proposed a command waits for.
+    fn is_answer(event: &P::Event) -> bool;
 
     /// `node` is told; `ask` asks something of the same node. Returns how many commands are decided
     /// there by this event.
@@ -72,6 +75,10 @@ where
         }
     }
 
+    fn is_answer(event: &P::Event) -> bool {
+        matches!(event, register::Event::Chosen { token: Some(_), .. })
+    }
+
     #[inline]
     fn told(&mut self, _node: NodeId, event: P::Event, _ask: &mut impl FnMut(P::Request)) -> u64 {
         match event {
@@ -97,6 +104,17 @@ struct LogNode {
     leader: Option<NodeId>,
     members: replicated_log::Membership,
     compacted: Index,
+}
+
+/// How many commands of the load there are. Looks at each, as applying would.
+fn commands(run: &Run) -> u64 {
+    match run.kind() {
+        EntryKind::Command => run
+            .iter()
+            .filter(|command| command.len() == PAYLOAD)
+            .count() as u64,
+        EntryKind::Noop | EntryKind::Membership => 0,
+    }
 }
 
 /// Entries between two snapshots of a node.
@@ -155,6 +173,10 @@ where
         );
     }
 
+    fn is_answer(event: &P::Event) -> bool {
+        matches!(event, replicated_log::Event::Committed(run) if commands(run) > 0)
+    }
+
     #[inline]
     fn told(&mut self, node: NodeId, event: P::Event, ask: &mut impl FnMut(P::Request)) -> u64 {
         match event {
@@ -163,10 +185,7 @@ where
                 if last.0 - self.node(node).compacted.0 >= COMPACT_EVERY {
                     ask(self.snapshot(node, last, run.epoch()));
                 }
-                // What the protocol itself puts into the log was not proposed by anybody.
-                run.iter()
-                    .filter(|command| command.len() == PAYLOAD)
-                    .count() as u64
+                commands(&run)
             }
             replicated_log::Event::LeaderChanged { leader, .. } => {
                 self.node(node).leader = leader;
@@ -219,6 +238,10 @@ where
                 },
             );
         }
+    }
+
+    fn is_answer(event: &P::Event) -> bool {
+        matches!(event, atomic_commit::Event::Ended { .. })
     }
 
     #[inline]

@@ -272,6 +272,12 @@ impl<A: Algorithm> World<A> {
         known.map_or(0, |known| self.kind_counts[known])
     }
 
+    /// Events told to applications since they were last taken; only where a
+    /// [`Laboratory`](super::measure::Laboratory) made the world, in which services hear nothing.
+    pub fn take_told(&mut self) -> Vec<(NodeId, A::Event)> {
+        self.told.as_mut().map(core::mem::take).unwrap_or_default()
+    }
+
     /// A node's protocol; none while it is down.
     #[must_use]
     pub fn protocol(&self, node: NodeId) -> Option<&A> {

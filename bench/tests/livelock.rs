@@ -1,0 +1,123 @@
+//! Livelock among Paxos proposers [Lamport01 §2.4], shown and cured. The rows are shapes, ours and not
+//! published: run with `--nocapture` for the figures.
+
+#![allow(clippy::unwrap_used)]
+
+use bench::harness::virtual_time::{
+    DELAY, DUEL_NODES, POLICIES, Policy, duel, duel_options, duel_request,
+};
+use consensus_core::{
+    Input, NodeId, Time,
+    contract::register::Event,
+    sim::{Step, World, measure::Laboratory},
+};
+use paxos::{Backoff, GiveUp, Paxos};
+use std::time::Duration;
+
+/// Delays after which a duel counts as undecided.
+const CUTOFF: u64 = 250;
+
+/// Three thirds of a delay, so that all moments below are whole.
+const D: Duration = Duration::from_millis(3);
+
+/// When the first of the proposers, who begin at `starts` and retry at once, knows a decision; and
+/// how many ballots were begun.
+fn decided(nodes: usize, starts: &[Duration], limit: Duration) -> (Option<Duration>, u64) {
+    let laboratory = Laboratory {
+        nodes,
+        // Every node is an acceptor, so a retry is refused at home before it is heard of elsewhere: one
+        // rejection is no loss yet.
+        options: duel_options(Backoff::None, GiveUp::QuorumLost),
+        delay: D,
+        ..Laboratory::default()
+    };
+    let mut world = laboratory.world::<Paxos>().unwrap();
+    for (place, start) in starts.iter().enumerate() {
+        world.call_at(Time::ZERO + *start, place as u64);
+    }
+    let ballots = |world: &World<Paxos>| world.sent_of("Prepare") / (nodes as u64 - 1);
+    while world.next().is_some_and(|next| next <= Time::ZERO + limit) {
+        if let Step::Called(place) = world.step().unwrap() {
+            let request = duel_request(NodeId(place as u16 + 1));
+            world
+                .input(place as usize, Input::Request(request))
+                .unwrap();
+        }
+        let told = world.take_told();
+        if told
+            .iter()
+            .any(|(_, event)| matches!(event, Event::Chosen { .. }))
+        {
+            return (Some(world.now().since(Time::ZERO)), ballots(&world));
+        }
+    }
+    (None, ballots(&world))
+}
+
+/// Each one's prepare comes between the prepare and the accept of the one before: a cycle of four
+/// delays that nothing ends.
+#[test]
+fn three_proposers_in_step_never_decide() {
+    let starts = [Duration::ZERO, D * 4 / 3, D * 8 / 3];
+    for nodes in [5, 7, 9] {
+        let (at, ballots) = decided(nodes, &starts, D * 2_000);
+        assert_eq!(at, None, "{nodes} nodes");
+        // Each of the three begins one every four delays.
+        assert!(ballots >= 3 * 2_000 / 4, "{nodes} nodes, {ballots} ballots");
+    }
+}
+
+/// The second overtakes the first, whose retry comes too late to overtake the second.
+#[test]
+fn two_proposers_a_delay_and_a_half_apart_decide_after_five_and_a_half() {
+    for nodes in [3, 5, 7, 9] {
+        let (at, _) = decided(nodes, &[Duration::ZERO, D * 3 / 2], D * 2_000);
+        assert_eq!(at, Some(D * 11 / 2), "{nodes} nodes");
+    }
+}
+
+/// How many of `seeds` duels were undecided at the cut-off, and attempts a duel.
+fn undecided(policy: Policy, proposers: usize, seeds: u64) -> (u64, f64) {
+    let verdicts: Vec<_> = (0..seeds)
+        .map(|seed| duel(policy, proposers, CUTOFF, seed).unwrap())
+        .collect();
+    let attempts: u64 = verdicts.iter().map(|verdict| verdict.attempts).sum();
+    let open = verdicts
+        .iter()
+        .filter(|verdict| verdict.decided.is_none())
+        .count();
+    (open as u64, attempts as f64 / seeds as f64)
+}
+
+#[test]
+fn more_proposers_are_worse_without_a_back_off_and_exponential_back_off_always_decides() {
+    const SEEDS: u64 = 30;
+    println!(
+        "{DUEL_NODES} nodes, all acceptors; delay {DELAY:?} ± 10 %; starts over 4 delays; cut-off \
+         {CUTOFF} delays; {SEEDS} seeds: undecided, attempts a duel"
+    );
+    for policy in POLICIES {
+        let mut before = 0;
+        for proposers in [2, 3, 5, 7, 9] {
+            let (open, attempts) = undecided(policy, proposers, SEEDS);
+            println!(
+                "{:12} {proposers} proposers: {open:2} {attempts:8.1}",
+                policy.name
+            );
+            match policy.backoff {
+                Backoff::None => {
+                    assert!(
+                        open >= before,
+                        "{proposers} proposers decide more often than fewer"
+                    );
+                    if proposers >= 7 {
+                        assert!(2 * open > SEEDS, "{proposers} proposers, {open} undecided");
+                    }
+                }
+                Backoff::Exponential { .. } => assert_eq!(open, 0, "{proposers} proposers"),
+                Backoff::Uniform { .. } => {}
+            }
+            before = open;
+        }
+    }
+}
