@@ -36,6 +36,7 @@ mod golden;
 mod plain;
 mod play;
 mod register;
+mod stage;
 mod step;
 
 pub use golden::{GoldenError, golden};
