@@ -4,12 +4,9 @@
 
 use bench::{
     algorithms::{self, Visitor},
-    harness::{
-        Load, in_memory::InMemory, in_process::InProcess, quic::Quic, virtual_time::VirtualTime,
-    },
+    harness::{Load, in_memory::InMemory, in_process::InProcess, virtual_time::VirtualTime},
 };
 use consensus_core::{Contract, runtime::Runnable};
-use std::{fs, path::Path};
 
 /// In the steady state nothing waits for an alarm: what is timed in memory is work.
 #[test]
@@ -64,28 +61,6 @@ fn in_virtual_time_a_commit_takes_the_delays_of_its_paper() {
                     assert_eq!(took.as_micros(), delays * 1_000, "{} of {nodes}", A::NAME);
                 }
             }
-        }
-    }
-    algorithms::each(&mut Each);
-}
-
-#[test]
-fn on_quic_a_client_is_answered_from_disk() {
-    struct Each;
-    impl Visitor for Each {
-        fn visit<A: Runnable, L: Load<A>>(&mut self) {
-            let folder =
-                Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("harness-{}", A::NAME));
-            if folder.exists() {
-                fs::remove_dir_all(&folder).unwrap();
-            }
-            let mut cluster = Quic::<A>::new(3, &A::Options::default(), &folder).unwrap();
-            let before = cluster.syncs();
-            cluster.run(10);
-            // A majority of disks each time.
-            assert!(cluster.syncs() - before >= 20, "{}", A::NAME);
-            drop(cluster);
-            fs::remove_dir_all(&folder).unwrap();
         }
     }
     algorithms::each(&mut Each);

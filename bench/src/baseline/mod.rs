@@ -90,6 +90,17 @@ enum Behind {
     Store(Store),
 }
 
+impl Floor {
+    /// How often its disk has synced; zero where there is none.
+    #[must_use]
+    pub fn syncs(&self) -> u64 {
+        match &self.0 {
+            Behind::Nothing => 0,
+            Behind::Store(store) => store.syncs(),
+        }
+    }
+}
+
 impl Gateway for Floor {
     async fn call(&self, _client: ClientId, sequence: Sequence, body: Bytes) -> Answer {
         match &self.0 {

@@ -72,6 +72,11 @@ impl Store {
         }
     }
 
+    /// Reports of progress by the disk: one a sync.
+    pub(super) fn syncs(&self) -> u64 {
+        lock(&self.disk.0).syncs
+    }
+
     pub(super) async fn call(&self, body: &Bytes) -> Answer {
         let Ok(operation) = kv::decode(body.clone()) else {
             return Answer::Refused(Refusal::Malformed);
@@ -127,6 +132,7 @@ struct Waiting(Mutex<Queue>);
 #[derive(Debug, Default)]
 struct Queue {
     durable: u64,
+    syncs: u64,
     failed: bool,
     callers: VecDeque<(u64, oneshot::Sender<()>)>,
 }
@@ -152,6 +158,7 @@ impl Completion for Told {
     fn durable(&self, _group: GroupId, lsn: Lsn) {
         let mut queue = lock(&self.0.0);
         queue.durable = queue.durable.max(lsn.0);
+        queue.syncs += 1;
         let covered = queue.callers.partition_point(|(index, _)| *index <= lsn.0);
         let callers: Vec<_> = queue.callers.drain(..covered).collect();
         drop(queue);

@@ -4,14 +4,12 @@
 //! |---|---|---|---|
 //! | [`in_memory`] | none | moved between vectors, one thread | durable at once |
 //! | [`in_process`] | the real one | channels between tokio tasks | durable at once |
-//! | [`quic`] | the real one | QUIC on loopback | a write-ahead log |
 //! | [`virtual_time`] | virtual | a constant delay | free |
 
 mod alarms;
 pub mod in_memory;
 pub mod in_process;
 mod load;
-pub mod quic;
 pub mod virtual_time;
 
 pub use load::{AtomicCommitLoad, Load, LogLoad, RegisterLoad};
