@@ -14,7 +14,6 @@ mod message;
 mod node;
 mod progress;
 mod read;
-mod reclaim;
 mod record;
 mod recovery;
 mod replication;

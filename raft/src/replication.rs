@@ -50,7 +50,6 @@ impl Raft {
             return;
         };
         let lsn = effects.persist(Record::Append { run: run.clone() });
-        self.marks.appended(lsn, run.first());
         leader.unsynced.push(lsn, run.last());
         self.log.append(run);
     }
@@ -62,7 +61,6 @@ impl Raft {
         self.start_read_round(now, effects);
         self.replicate(effects);
         self.drive_transfer(effects);
-        self.leave_when_removed(effects);
     }
 
     /// Makes one run of everything proposed in this batch.
@@ -303,8 +301,7 @@ impl Raft {
         self.leader_commit = self.leader_commit.max(commit);
         self.ack = true;
         if before == self.log.last() {
-            let lsn = effects.persist(Record::Append { run: run.clone() });
-            self.marks.appended(lsn, run.first());
+            effects.persist(Record::Append { run: run.clone() });
             if run.kind() == EntryKind::Membership {
                 self.membership_appended(&run, effects);
             }
@@ -329,8 +326,7 @@ impl Raft {
             "leader completeness: {rest:?} would replace committed entries up to {}",
             self.commit
         );
-        let lsn = effects.persist(Record::Append { run: rest.clone() });
-        self.marks.appended(lsn, rest.first());
+        effects.persist(Record::Append { run: rest.clone() });
         self.truncate_members(rest.first(), effects);
         self.log.truncate(rest.first().previous());
         if rest.kind() == EntryKind::Membership {
@@ -350,17 +346,14 @@ impl Raft {
             return;
         }
         self.leader_commit = self.leader_commit.max(commit);
-        // It says which term this node is in, and nothing else that its disk must hold: entries on
-        // their way to the disk do not delay reads and leadership.
-        let heard = Message::Heard {
-            term: self.term,
-            round,
-        };
-        if self.since.is_durable() {
-            effects.send_early(from, heard, Early::Authority(self.since.lsn()));
-        } else {
-            effects.send(from, heard);
-        }
+        // Held like any answer, for it says which term this node is in.
+        effects.send(
+            from,
+            Message::Heard {
+                term: self.term,
+                round,
+            },
+        );
     }
 
     #[inline]

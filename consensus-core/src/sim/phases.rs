@@ -288,7 +288,7 @@ impl<A: Algorithm> Phases<A> {
                 let Some((place, body)) = self.closing.last().cloned() else {
                     return Ok(());
                 };
-                if self.clients[client].sequence.is_multiple_of(4) {
+                if self.clients[client].sequence % 4 == 0 {
                     // Now and then back to the node that is meant, should a hint have led away.
                     self.clients[client].place = place;
                 }
@@ -394,7 +394,7 @@ impl<A: Algorithm> Phases<A> {
                 }
                 let me = &mut self.clients[client];
                 me.refused = (me.refused + 1).min(6);
-                pause = pause.max((5 * MILLI) << me.refused);
+                pause = pause.max(5 * MILLI << me.refused);
                 let hint = match refusal {
                     Refusal::NotLeader(hint) => *hint,
                     _ => None,

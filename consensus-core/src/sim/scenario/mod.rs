@@ -36,7 +36,6 @@ mod golden;
 mod plain;
 mod play;
 mod register;
-mod stage;
 mod step;
 
 pub use golden::{GoldenError, golden};

@@ -1,0 +1,356 @@
+//! Does to real processes what a schedule says.
+
+use super::{
+    cuts::{self, Cuts, Way},
+    roles::{Roles, Victims},
+    schedule::{Edge, Moment, Schedule},
+    tamper::Tampering,
+};
+use crate::cluster::{link::Links, nodes::Nodes};
+use anyhow::{Context as _, anyhow};
+use bench::report::json::FaultReport;
+use consensus_core::{
+    NodeId,
+    fault::{Fault, FaultSpec, Rate},
+};
+use rustix::process::Signal;
+use std::{collections::BTreeMap, fs, time::Duration};
+use tokio::task::JoinHandle;
+
+/// An operator's command on loopback takes far less.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// A slow process runs one slice of so much, then stands still for the others.
+const SLICE: Duration = Duration::from_millis(5);
+
+/// The faults of one run.
+pub(crate) struct Striker {
+    schedule: Schedule,
+    nodes: u16,
+    links: Links,
+    victims: Victims,
+    cuts: Cuts,
+    /// Who was struck by a fault that lasts, to be healed.
+    struck: BTreeMap<usize, Vec<NodeId>>,
+    tampering: BTreeMap<usize, Vec<Tampering>>,
+    slowing: BTreeMap<usize, Vec<Slowing>>,
+    reports: BTreeMap<usize, FaultReport>,
+}
+
+impl Striker {
+    /// Nothing has been done yet.
+    pub(crate) fn new(schedule: Schedule, nodes: u16, links: Links) -> Self {
+        Self {
+            schedule,
+            nodes,
+            links,
+            victims: Victims::default(),
+            cuts: Cuts::default(),
+            struck: BTreeMap::new(),
+            tampering: BTreeMap::new(),
+            slowing: BTreeMap::new(),
+            reports: BTreeMap::new(),
+        }
+    }
+
+    /// As they were given.
+    pub(crate) fn faults(&self) -> &[FaultSpec] {
+        &self.schedule.faults
+    }
+
+    /// Everything to be done, in the order of time.
+    pub(crate) fn moments(&self) -> Vec<Moment> {
+        self.schedule.moments.clone()
+    }
+
+    /// Does what a moment asks for. `at` is now, since the start of measuring.
+    ///
+    /// # Errors
+    /// When it cannot be done, which makes the run useless.
+    pub(crate) async fn act(
+        &mut self,
+        moment: Moment,
+        at: Duration,
+        nodes: &mut Nodes,
+    ) -> anyhow::Result<()> {
+        let spec = self.schedule.faults[moment.fault].clone();
+        match moment.edge {
+            Edge::Strike => self.strike(moment.fault, &spec, at, nodes).await,
+            Edge::Heal => self.heal(moment.fault, &spec, nodes).await,
+        }
+        .with_context(|| format!("--fault '{spec}'"))
+    }
+
+    /// What was done, in the order in which it was given. `lasted` knows how long service was away.
+    pub(crate) fn reports(&self, lasted: impl Fn(usize) -> Option<Duration>) -> Vec<FaultReport> {
+        let told = |(fault, report): (&usize, &FaultReport)| FaultReport {
+            outage_ms: lasted(*fault).map(|outage| outage.as_secs_f64() * 1000.0),
+            ..report.clone()
+        };
+        self.reports.iter().map(told).collect()
+    }
+
+    async fn strike(
+        &mut self,
+        fault: usize,
+        spec: &FaultSpec,
+        at: Duration,
+        nodes: &mut Nodes,
+    ) -> anyhow::Result<()> {
+        let victims = self.resolve(&spec.fault, nodes).await?;
+        self.struck.insert(fault, victims.clone());
+        self.reports.insert(
+            fault,
+            FaultReport {
+                kind: spec.fault.kind().word().to_owned(),
+                target: target(&spec.fault),
+                node: match victims[..] {
+                    [node] => Some(node.0),
+                    _ => None,
+                },
+                at_s: at.as_secs_f64(),
+                outage_ms: None,
+            },
+        );
+        match &spec.fault {
+            Fault::Kill(target) => {
+                self.victims.killed(*target, &victims);
+                for node in victims {
+                    nodes.kill(node).await?;
+                }
+            }
+            Fault::Restart(_) => self.restart(&victims, nodes).await?,
+            Fault::Wipe(_) => {
+                for node in victims {
+                    wipe(node, nodes)?;
+                }
+            }
+            Fault::Pause(_) => {
+                for node in victims {
+                    nodes.signal(node, Signal::STOP)?;
+                }
+            }
+            Fault::Slow(_, times) => {
+                let pids = victims.iter().filter_map(|node| nodes.pid(*node));
+                let slowing = pids.map(|pid| Slowing::begin(pid, *times)).collect();
+                self.slowing.insert(fault, slowing);
+            }
+            Fault::Eio(_) | Fault::Enospc(_) | Fault::Slowdisk(..) => {
+                let mut tampering = Vec::new();
+                for node in victims {
+                    let pid = nodes
+                        .pid(node)
+                        .ok_or_else(|| anyhow!("node {node} does not run"))?;
+                    tampering.extend(Tampering::begin(spec, pid).await?);
+                }
+                self.tampering.insert(fault, tampering);
+            }
+            other => {
+                let commands = self.commands(fault, other, &victims);
+                tell(nodes, &commands).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn heal(
+        &mut self,
+        fault: usize,
+        spec: &FaultSpec,
+        nodes: &mut Nodes,
+    ) -> anyhow::Result<()> {
+        let struck = self.struck.remove(&fault).unwrap_or_default();
+        match &spec.fault {
+            Fault::Kill(_) => self.restart(&struck, nodes).await,
+            Fault::Pause(_) => struck
+                .iter()
+                .try_for_each(|node| nodes.signal(*node, Signal::CONT)),
+            Fault::Slow(..) => {
+                self.slowing.remove(&fault);
+                Ok(())
+            }
+            Fault::Eio(_) | Fault::Enospc(_) | Fault::Slowdisk(..) => {
+                self.tampering.remove(&fault);
+                Ok(())
+            }
+            Fault::Restart(_) | Fault::Wipe(_) => Ok(()),
+            other => {
+                let commands = match quality(other) {
+                    Some((word, _)) => self.as_before(word),
+                    None => self.cuts.end(fault),
+                };
+                tell(nodes, &commands).await
+            }
+        }
+    }
+
+    async fn restart(&mut self, dead: &[NodeId], nodes: &mut Nodes) -> anyhow::Result<()> {
+        for node in dead {
+            nodes.restart(*node).await?;
+            // A new process knows of no cuts.
+            tell(nodes, &self.cuts.at(*node)).await?;
+        }
+        Ok(())
+    }
+
+    /// Whom a fault strikes now.
+    async fn resolve(&self, fault: &Fault, nodes: &Nodes) -> anyhow::Result<Vec<NodeId>> {
+        let Some(target) = fault.target() else {
+            return Ok((1..=self.nodes).map(NodeId).collect());
+        };
+        if let Fault::Restart(target) | Fault::Wipe(target) = fault {
+            return Ok(self.victims.restart(*target));
+        }
+        let roles = Roles {
+            nodes: self.nodes,
+            alive: nodes.alive(),
+            leader: nodes.leader().await,
+        };
+        let resolve = |target| roles.resolve(target).map_err(anyhow::Error::msg);
+        let mut victims = resolve(target)?;
+        if let Fault::Cut(_, other) = fault {
+            victims.extend(resolve(*other)?);
+        }
+        Ok(victims)
+    }
+
+    /// What to tell whom to begin a fault of links.
+    fn commands(
+        &mut self,
+        fault: usize,
+        kind: &Fault,
+        victims: &[NodeId],
+    ) -> Vec<(NodeId, String)> {
+        if let Some((word, value)) = quality(kind) {
+            let command = format!("{word} {value}");
+            return (1..=self.nodes)
+                .map(|node| (NodeId(node), command.clone()))
+                .collect();
+        }
+        let around = |ways: &[Way]| {
+            let each = victims.iter();
+            each.flat_map(|node| cuts::around(*node, self.nodes, ways))
+                .collect()
+        };
+        let cut = match (kind, victims) {
+            (Fault::Cut(..), [a, b]) => cuts::between(*a, *b),
+            (Fault::Cut(..), [first, rest @ ..]) => rest
+                .iter()
+                .flat_map(|other| cuts::between(*first, *other))
+                .collect(),
+            (Fault::Isolate(_), _) => around(&[Way::Out, Way::In]),
+            (Fault::Deaf(_), _) => around(&[Way::In]),
+            (Fault::Mute(_), _) => around(&[Way::Out]),
+            (Fault::Star(_), _) => cuts::all_but(self.nodes, |a, b| {
+                victims.contains(&NodeId(a)) || victims.contains(&NodeId(b))
+            }),
+            _ => cuts::all_but(self.nodes, |a, b| b - a == 1),
+        };
+        self.cuts.begin(fault, cut)
+    }
+
+    /// What to tell whom to have a quality of links as `--link` wants it.
+    fn as_before(&self, word: &str) -> Vec<(NodeId, String)> {
+        let perfect = match word {
+            "delay" => "delay 0ms±0ms".to_owned(),
+            share => format!("{share} 0%"),
+        };
+        (1..=self.nodes)
+            .map(NodeId)
+            .flat_map(|node| {
+                let again = self.links.of(node).iter();
+                let again = again.filter(|command| {
+                    command.starts_with(word) || (word == "delay" && command.starts_with("jitter"))
+                });
+                std::iter::once(perfect.clone())
+                    .chain(again.cloned())
+                    .map(move |command| (node, command))
+            })
+            .collect()
+    }
+}
+
+/// Whom a specification names, in its own words.
+fn target(fault: &Fault) -> String {
+    match fault {
+        Fault::Cut(a, b) => format!("{a}-{b}"),
+        other => other
+            .target()
+            .map_or_else(|| "all".to_owned(), |target| target.to_string()),
+    }
+}
+
+/// The command for a quality of all links; none for cuts.
+fn quality(fault: &Fault) -> Option<(&'static str, String)> {
+    let share = |Rate(millionths): Rate| format!("{}%", f64::from(millionths) / 10_000.0);
+    match *fault {
+        Fault::Drop(rate) => Some(("loss", share(rate))),
+        Fault::Dup(rate) => Some(("dup", share(rate))),
+        Fault::Reorder(rate) => Some(("reorder", share(rate))),
+        Fault::Delay { mean, jitter } => Some((
+            "delay",
+            format!("{}us±{}us", mean.as_micros(), jitter.as_micros()),
+        )),
+        _ => None,
+    }
+}
+
+/// Tells nodes what their links are like now. One that does not run is told when it starts.
+async fn tell(nodes: &Nodes, commands: &[(NodeId, String)]) -> anyhow::Result<()> {
+    let alive = nodes.alive();
+    for (node, command) in commands.iter().filter(|(node, _)| alive.contains(node)) {
+        nodes
+            .operator()
+            .link(*node, command, PATIENCE)
+            .await
+            .with_context(|| format!("telling node {node} `{command}`"))?;
+    }
+    Ok(())
+}
+
+/// Removes everything on the disk of a node that does not run.
+fn wipe(node: NodeId, nodes: &Nodes) -> anyhow::Result<()> {
+    if nodes.alive().contains(&node) {
+        anyhow::bail!("node {node} runs; its disk can be wiped while it is down");
+    }
+    let data = nodes.data(node);
+    fs::remove_dir_all(&data).with_context(|| format!("removing {}", data.display()))?;
+    fs::create_dir(&data).with_context(|| format!("making {}", data.display()))
+}
+
+/// A process that runs a slice in so many. Runs on when dropped.
+struct Slowing {
+    pid: u32,
+    task: JoinHandle<()>,
+}
+
+impl Slowing {
+    fn begin(pid: u32, times: u32) -> Self {
+        let task = tokio::spawn(async move {
+            loop {
+                signal(pid, Signal::STOP);
+                let rest = SLICE * times.saturating_sub(1);
+                tokio::time::sleep(rest).await;
+                signal(pid, Signal::CONT);
+                tokio::time::sleep(SLICE).await;
+            }
+        });
+        Self { pid, task }
+    }
+}
+
+impl Drop for Slowing {
+    fn drop(&mut self) {
+        self.task.abort();
+        signal(self.pid, Signal::CONT);
+    }
+}
+
+/// Signals a process that may be gone.
+fn signal(pid: u32, signal: Signal) {
+    let pid = i32::try_from(pid)
+        .ok()
+        .and_then(rustix::process::Pid::from_raw);
+    if let Some(pid) = pid {
+        let _ = rustix::process::kill_process(pid, signal);
+    }
+}

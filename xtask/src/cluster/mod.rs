@@ -1,0 +1,130 @@
+//! `cargo xtask cluster`: real processes, real load, real disks, compared.
+
+mod child;
+mod costs;
+mod fault;
+mod folder;
+mod link;
+mod load;
+mod measure;
+mod nodes;
+mod out;
+mod plan;
+mod verify;
+
+use crate::{
+    algorithms,
+    ending::{DONE, FAILED, INTERRUPTED, one_line},
+    flags::{ClusterFlags, Durability},
+};
+use anyhow::Context as _;
+use bench::{
+    algorithms::{Visitor, named},
+    baseline::Baseline,
+    harness::Load,
+    report::{
+        json::{Environment, Report, SCHEMA},
+        table,
+    },
+};
+use consensus_core::{Contract, runtime::Runnable};
+pub(crate) use out::root;
+
+use link::Links;
+use measure::Job;
+use plan::Plan;
+use tokio::signal::unix::{SignalKind, signal};
+
+/// The command.
+pub(crate) fn command(flags: &ClusterFlags) -> anyhow::Result<u8> {
+    // Small enough to be typed again.
+    let seed = flags.seed.unwrap_or_else(|| rand::random::<u32>().into());
+    let algorithms = algorithms::chosen(&flags.algorithm)?;
+    let plans = plan::plans(flags, &algorithms, &baselines(), seed)?;
+    let links = Links::new(flags.link.as_deref(), flags.nodes)?;
+    eprintln!("seed {seed}");
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("starting the runtime")?;
+    // On this thread, which lives as long as the process: nodes die with the thread that started
+    // them.
+    runtime.block_on(async {
+        let mut terminate = signal(SignalKind::terminate())?;
+        tokio::select! {
+            status = all(flags, &plans, &links, seed) => status,
+            _ = tokio::signal::ctrl_c() => Ok(INTERRUPTED),
+            _ = terminate.recv() => Ok(INTERRUPTED),
+        }
+    })
+}
+
+/// Runs all plans, one after another, and reports.
+async fn all(flags: &ClusterFlags, plans: &[Plan], links: &Links, seed: u64) -> anyhow::Result<u8> {
+    let parent = out::parent();
+    let folder = flags
+        .out
+        .clone()
+        .unwrap_or_else(|| parent.join(out::utc_now()));
+    let mut status = DONE;
+    let mut runs = Vec::new();
+    for plan in plans {
+        let job = Job {
+            plan,
+            contract: contract(&plan.name),
+            links,
+            parent: &parent,
+        };
+        match measure::run(&job).await {
+            Ok(run) => {
+                if !run.is_safe() {
+                    status = FAILED;
+                }
+                runs.push(run);
+            }
+            Err(error) => {
+                eprintln!("error: {}: {}", plan.title(), one_line(&error));
+                status = FAILED;
+            }
+        }
+    }
+    let busy = u32::from(flags.nodes) + 1;
+    let report = Report {
+        schema: SCHEMA,
+        command: out::command(seed),
+        environment: Environment::here(&root(), busy),
+        runs,
+    };
+    report.write(&folder)?;
+    if flags.json {
+        print!("{}", report.to_json());
+    } else {
+        print!("{}", table::render(&report));
+    }
+    eprintln!("report: {}", folder.join("report.html").display());
+    Ok(status)
+}
+
+/// Floors beside the algorithms, and what an acknowledgement of theirs means.
+fn baselines() -> [(&'static str, Durability); Baseline::ALL.len()] {
+    Baseline::ALL.map(|baseline| {
+        let durability = match baseline.is_durable() {
+            true => Durability::Fsync,
+            false => Durability::Memory,
+        };
+        (baseline.name(), durability)
+    })
+}
+
+/// What an algorithm or baseline promises.
+fn contract(name: &str) -> Contract {
+    struct Ask(Contract);
+    impl Visitor for Ask {
+        fn visit<A: Runnable, L: Load<A>>(&mut self) {
+            self.0 = A::CONTRACT;
+        }
+    }
+    let mut ask = Ask(Contract::Register);
+    named(name, &mut ask);
+    ask.0
+}

@@ -1,0 +1,305 @@
+//! The node processes of one cluster: started on free ports, told of each other, watched, and ended.
+
+use super::{
+    child::Child,
+    costs::{Costs, Counters},
+    folder::Folder,
+    link::Links,
+    plan::Plan,
+};
+use crate::{
+    certs::{self, Files},
+    node::{
+        Look,
+        config::{Config, Link, Supervisor},
+    },
+    proc::{self, Usage},
+    supervised::Place,
+};
+use anyhow::{Context as _, anyhow};
+use consensus_core::{ClusterId, NodeId};
+use net_quic::{Client, Identity, Limits, Role};
+use rustix::process::Signal;
+use std::{
+    collections::BTreeMap,
+    fs,
+    net::{Ipv4Addr, SocketAddr},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+/// A node that is not ready after this will never be.
+const READY_WITHIN: Duration = Duration::from_secs(20);
+/// A node that has not drained after this never will.
+const STOP_WITHIN: Duration = Duration::from_secs(5);
+/// Certificates outlive the longest run by little.
+const VALIDITY: Duration = Duration::from_secs(3600);
+
+/// A running cluster. Dropping it kills every process and removes its folder.
+pub(crate) struct Nodes {
+    // Dropped before the folder that they write to.
+    children: BTreeMap<NodeId, Child>,
+    addresses: BTreeMap<NodeId, SocketAddr>,
+    operator: Client,
+    /// What processes used that are gone.
+    retired: Usage,
+    /// What they counted.
+    retired_counters: BTreeMap<u16, Counters>,
+    folder: Folder,
+    program: PathBuf,
+}
+
+impl Nodes {
+    /// Starts the nodes of a plan, and waits until every one of them listens and knows its peers.
+    ///
+    /// # Errors
+    /// When one does not come up, with its own words.
+    pub(crate) async fn start(plan: &Plan, links: &Links, parent: &Path) -> anyhow::Result<Self> {
+        let folder = Folder::new(parent, &plan.name)?;
+        let validity = VALIDITY + 2 * plan.window.end();
+        let cluster = ClusterId(rand::random());
+        certs::write(folder.path(), cluster, plan.nodes, validity)?;
+        let program = std::env::current_exe().context("finding this program")?;
+        let emulated = !links.are_bare() || plan.faults.need_links();
+        let mut children = BTreeMap::new();
+        for node in (1..=plan.nodes).map(NodeId) {
+            let config = config(plan, folder.path(), node, emulated.then(|| links.of(node)));
+            crate::node::format(&config, cluster)?;
+            let file = write(&config, folder.path())?;
+            let log = folder.path().join(format!("node-{node}.log"));
+            children.insert(node, Child::start(node.0, &program, &file, &log)?);
+        }
+        let mut places = Vec::new();
+        for child in children.values_mut() {
+            places.push(child.ready(READY_WITHIN).await?);
+        }
+        for child in children.values_mut() {
+            child.introduce(&places).await?;
+        }
+        let addresses: BTreeMap<_, _> = places
+            .iter()
+            .map(|place| (NodeId(place.node), place.address))
+            .collect();
+        let operator = client(Role::Operator, folder.path(), addresses.clone())?;
+        Ok(Self {
+            children,
+            addresses,
+            operator,
+            retired: Usage::default(),
+            retired_counters: BTreeMap::new(),
+            folder,
+            program,
+        })
+    }
+
+    /// A connection of its own for a client.
+    ///
+    /// # Errors
+    /// When no socket can be had.
+    pub(crate) fn client(&self) -> anyhow::Result<Client> {
+        client(Role::Client, self.folder.path(), self.addresses.clone())
+    }
+
+    /// Looks inside, and commands emulated links.
+    pub(crate) const fn operator(&self) -> &Client {
+        &self.operator
+    }
+
+    /// Those that run.
+    pub(crate) fn alive(&self) -> Vec<NodeId> {
+        self.children.keys().copied().collect()
+    }
+
+    /// What all processes have used since they were started, those that are gone included.
+    pub(crate) fn usage(&self) -> Usage {
+        let running = self.children.values().map(|child| proc::usage(child.pid()));
+        running.flatten().fold(self.retired, |sum, usage| Usage {
+            cpu: sum.cpu + usage.cpu,
+            rss_bytes_max: sum.rss_bytes_max.max(usage.rss_bytes_max),
+        })
+    }
+
+    /// The first node that has ended by itself, in a sentence.
+    pub(crate) fn casualty(&mut self) -> Option<anyhow::Error> {
+        self.children.values_mut().find_map(|child| {
+            let how = child.ended()?;
+            Some(child.complaint(&how))
+        })
+    }
+
+    /// Ends a process at once.
+    ///
+    /// # Errors
+    /// When it does not run.
+    pub(crate) async fn kill(&mut self, node: NodeId) -> anyhow::Result<()> {
+        if let Some(look) = self.inspect(node).await {
+            add(&mut self.retired_counters, node, look.counters());
+        }
+        let mut child = self
+            .children
+            .remove(&node)
+            .ok_or_else(|| anyhow!("node {node} does not run"))?;
+        if let Ok(usage) = proc::usage(child.pid()) {
+            self.retired.cpu += usage.cpu;
+            self.retired.rss_bytes_max = self.retired.rss_bytes_max.max(usage.rss_bytes_max);
+        }
+        child.kill().await;
+        Ok(())
+    }
+
+    /// Starts a node again where it was.
+    ///
+    /// # Errors
+    /// When it runs, or does not come up.
+    pub(crate) async fn restart(&mut self, node: NodeId) -> anyhow::Result<()> {
+        if self.children.contains_key(&node) {
+            return Err(anyhow!("node {node} runs already"));
+        }
+        let address = self.addresses[&node];
+        let file = self.folder.path().join(format!("node-{node}.toml"));
+        let text = fs::read_to_string(&file)?;
+        let mut config: Config = toml::from_str(&text)?;
+        config.listen = address;
+        let file = write(&config, self.folder.path())?;
+        let log = self.folder.path().join(format!("node-{node}.log"));
+        let mut child = Child::start(node.0, &self.program, &file, &log)?;
+        child.ready(READY_WITHIN).await?;
+        let places: Vec<_> = self
+            .addresses
+            .iter()
+            .map(|(node, address)| Place {
+                node: node.0,
+                address: *address,
+            })
+            .collect();
+        child.introduce(&places).await?;
+        self.children.insert(node, child);
+        Ok(())
+    }
+
+    /// Sends a signal.
+    ///
+    /// # Errors
+    /// When the node does not run.
+    pub(crate) fn signal(&self, node: NodeId, signal: Signal) -> anyhow::Result<()> {
+        self.children
+            .get(&node)
+            .ok_or_else(|| anyhow!("node {node} does not run"))?
+            .signal(signal)
+    }
+
+    /// The number of a node's process.
+    pub(crate) fn pid(&self, node: NodeId) -> Option<u32> {
+        self.children.get(&node).map(Child::pid)
+    }
+
+    /// Asks all nodes to drain and end.
+    ///
+    /// # Errors
+    /// The first that did not end well, with its own words.
+    pub(crate) async fn stop(mut self) -> anyhow::Result<()> {
+        let children = std::mem::take(&mut self.children);
+        let mut stopping = tokio::task::JoinSet::new();
+        for (_, mut child) in children {
+            stopping.spawn(async move { child.stop(STOP_WITHIN).await });
+        }
+        let ended = stopping.join_all().await;
+        ended.into_iter().collect()
+    }
+}
+
+/// Connects as somebody of this cluster.
+fn client(
+    role: Role,
+    folder: &Path,
+    addresses: BTreeMap<NodeId, SocketAddr>,
+) -> anyhow::Result<Client> {
+    let files = Files::of(role, folder);
+    let identity = Identity::load(&files.certificate, &files.key, &files.authority)?;
+    Ok(Client::connect(
+        addresses,
+        &identity,
+        Limits::default(),
+        None,
+    )?)
+}
+
+fn config(plan: &Plan, folder: &Path, node: NodeId, links: Option<&[String]>) -> Config {
+    Config {
+        algorithm: plan.name.clone(),
+        node: node.0,
+        listen: (Ipv4Addr::LOCALHOST, 0).into(),
+        data: data(folder, node),
+        durability: plan.durability,
+        identity: Files::of(Role::Node(node), folder).into(),
+        link: links.map(|commands| Link {
+            seed: plan.workload.seed.wrapping_add(node.0.into()),
+            commands: commands.to_vec(),
+        }),
+        supervisor: Some(Supervisor {
+            process: std::process::id(),
+            nodes: plan.nodes,
+        }),
+        peers: Vec::new(),
+    }
+}
+
+fn write(config: &Config, folder: &Path) -> anyhow::Result<PathBuf> {
+    let file = folder.join(format!("node-{}.toml", config.node));
+    fs::write(&file, toml::to_string(config)?)
+        .with_context(|| format!("writing {}", file.display()))?;
+    Ok(file)
+}
+
+/// A node that does not answer an operator within this is as good as gone.
+const LOOK_WITHIN: Duration = Duration::from_secs(1);
+
+impl Nodes {
+    /// A look inside a node; none when it does not answer.
+    pub(crate) async fn inspect(&self, node: NodeId) -> Option<Look> {
+        let text = self.operator.inspect(node, LOOK_WITHIN).await.ok()?;
+        serde_json::from_str(&text).ok()
+    }
+
+    /// What nodes and kernel have counted so far.
+    pub(crate) async fn costs(&self) -> Costs {
+        let mut costs = Costs {
+            nodes: self.retired_counters.clone(),
+            usage: self.usage(),
+        };
+        for node in self.alive() {
+            if let Some(look) = self.inspect(node).await {
+                add(&mut costs.nodes, node, look.counters());
+            }
+        }
+        costs
+    }
+
+    /// The data folder of a node.
+    pub(crate) fn data(&self, node: NodeId) -> PathBuf {
+        data(self.folder.path(), node)
+    }
+
+    /// What the nodes have written to standard error last, for an error message.
+    pub(crate) fn last_words(&self) -> String {
+        let words = self.children.values().filter_map(Child::last_words);
+        let words: Vec<_> = words.collect();
+        if words.is_empty() {
+            "the nodes said nothing".to_owned()
+        } else {
+            words.join("; ")
+        }
+    }
+}
+
+fn data(folder: &Path, node: NodeId) -> PathBuf {
+    folder.join(format!("data-{node}"))
+}
+
+/// Adds a node's counters to those of its earlier runs.
+fn add(sums: &mut BTreeMap<u16, Counters>, node: NodeId, counters: Counters) {
+    let sum = sums.entry(node.0).or_default();
+    for (name, count) in counters {
+        *sum.entry(name).or_default() += count;
+    }
+}

@@ -1,0 +1,115 @@
+//! The flags of `cargo xtask cluster`.
+
+use super::value;
+use clap::{Args, ValueEnum};
+use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
+
+/// Starts real node processes, drives them with a real load, measures, and compares.
+///
+/// Every node is a process of its own with its own write-ahead log; nodes and clients speak QUIC
+/// under mutual TLS. Runs follow one another, baselines beside them, and every figure is measured in
+/// the run that it is printed for.
+///
+/// The table goes to standard output, progress and the place of the report to standard error.
+/// Exit status: 0; 1 when a run failed or its check found a violation; 2 for bad arguments.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct ClusterFlags {
+    /// Algorithms to run, separated by commas, or `all`
+    #[arg(long, value_name = "LIST", default_value = "all")]
+    pub(crate) algorithm: String,
+
+    /// Node processes of one cluster
+    #[arg(long, value_name = "N", default_value_t = 3,
+          value_parser = clap::value_parser!(u16).range(1..=31))]
+    pub(crate) nodes: u16,
+
+    /// Clients at work at the same time; in a closed loop each has one operation under way
+    #[arg(long, value_name = "N", default_value_t = 64,
+          value_parser = clap::value_parser!(u32).range(1..=65_536))]
+    pub(crate) clients: u32,
+
+    /// How long a client waits for an answer; after that the outcome is unknown and counts as a
+    /// timeout
+    #[arg(long, value_name = "MS", default_value_t = 1000,
+          value_parser = clap::value_parser!(u64).range(1..=3_600_000))]
+    pub(crate) timeout: u64,
+
+    /// Open loop: operations start at this rate whether or not earlier ones were answered, and
+    /// latency counts from the intended start
+    #[arg(long, value_name = "OPS", value_parser = value::rate)]
+    pub(crate) rate: Option<f64>,
+
+    /// Measured time of one run
+    #[arg(long, value_name = "SECS", default_value = "8", value_parser = value::some_seconds)]
+    pub(crate) duration: f64,
+
+    /// Load before measuring begins
+    #[arg(long, value_name = "SECS", default_value = "2", value_parser = value::seconds_or_none)]
+    pub(crate) warmup: f64,
+
+    /// Size of a written value; the first 16 bytes make it unique
+    #[arg(long, value_name = "BYTES", default_value_t = 256,
+          value_parser = clap::value_parser!(u32).range(16..=1_048_576))]
+    pub(crate) payload: u32,
+
+    /// Keys that operations choose from
+    #[arg(long, value_name = "N", default_value_t = 10_000,
+          value_parser = clap::value_parser!(u64).range(1..=100_000_000))]
+    pub(crate) keys: u64,
+
+    /// Skew of the choice of keys: 0 is uniform, 0.99 is what YCSB calls zipfian
+    #[arg(long, value_name = "THETA", default_value = "0", value_parser = value::zipf)]
+    pub(crate) zipf: f64,
+
+    /// Share of operations that read
+    #[arg(long, value_name = "F", default_value = "0", value_parser = value::share)]
+    pub(crate) read_ratio: f64,
+
+    /// Whether acknowledged means on disk; part of every result's name
+    #[arg(long, value_enum, value_name = "WHERE", default_value_t = Durability::Fsync)]
+    pub(crate) durability: Durability,
+
+    /// Emulated links between the nodes, on real packets: `delay=20ms,jitter=2ms,loss=0.1%`, or
+    /// `planet=aws5` for the round trips between five AWS regions
+    #[arg(long, value_name = "SPEC")]
+    pub(crate) link: Option<String>,
+
+    /// A fault and its time after measuring has begun: `kill:leader@3s`, `restart:2@5s`,
+    /// `pause:leader@3s+1s`, `isolate:2@3s+2s`, `cut:1-2@3s+2s`. A target is a node's number,
+    /// `leader`, `follower`, `coordinator`, `participant` or `majority`. May be repeated
+    #[arg(long, value_name = "SPEC")]
+    pub(crate) fault: Vec<String>,
+
+    /// Record every operation and check the history; always on when there is a fault
+    #[arg(long)]
+    pub(crate) check: bool,
+
+    /// Seed of workload and emulated links; drawn and printed when not given
+    #[arg(long, value_name = "N")]
+    pub(crate) seed: Option<u64>,
+
+    /// Repetitions of every run, interleaved
+    #[arg(long, value_name = "N", default_value_t = 1,
+          value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub(crate) repeat: u32,
+
+    /// Folder of the report; `target/cluster/<UTC time>` when not given
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: Option<PathBuf>,
+
+    /// Print report.json on standard output, and nothing else there
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// What an acknowledgement means.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize, Default, Debug)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Durability {
+    /// On disk, by `fdatasync`.
+    #[default]
+    Fsync,
+    /// In memory; lost with the process.
+    Memory,
+}

@@ -1,0 +1,119 @@
+//! One node from start to end.
+
+use super::config::{Config, Peer};
+use crate::{
+    ending::{DONE, refused},
+    flags::Durability,
+    supervised::{self, Place},
+};
+use anyhow::Context as _;
+use consensus_core::{NodeId, runtime::Runnable};
+use net_quic::{
+    Identity, LinkControl, LinkError,
+    node::{self, Settings},
+};
+use std::{
+    collections::BTreeMap,
+    net::{Ipv4Addr, SocketAddr},
+};
+use tokio::signal::unix::{SignalKind, signal};
+
+/// Stands for an address that the supervisor will tell: nobody listens on port 0.
+const UNTOLD: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
+
+/// Runs the node until SIGTERM, or until it fails.
+///
+/// # Errors
+/// A refusal when it cannot start; what broke when it fails later.
+pub(crate) fn run<A: Runnable>(config: &Config, identity: Identity) -> anyhow::Result<u8> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("starting the runtime")?;
+    runtime.block_on(serve::<A>(config, identity))
+}
+
+async fn serve<A: Runnable>(config: &Config, identity: Identity) -> anyhow::Result<u8> {
+    let terminated = terminated()?;
+    let settings = settings::<A>(config, identity)?;
+    let mut node = node::start(settings).await.map_err(refused)?;
+    if let Some(cut) = &node.report().torn {
+        tracing::warn!(
+            ?cut,
+            "a torn tail of the log was cut: a crash left it, nothing acknowledged was in it"
+        );
+    }
+    if config.supervisor.is_some() {
+        let addresses = meet(config, node.address()).await?;
+        node.set_addresses(addresses);
+    }
+    tokio::select! {
+        () = terminated => {}
+        stopped = node.wait() => {
+            stopped.context("the node has stopped")?;
+            return Ok(DONE);
+        }
+    }
+    node.shutdown().await.context("shutting down")?;
+    Ok(DONE)
+}
+
+/// Ends when somebody asks this process to. Listens from the call on: a signal that comes before
+/// anything is announced must not be lost.
+pub(crate) fn terminated() -> anyhow::Result<impl Future<Output = ()>> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    })
+}
+
+/// Says where this node listens, and hears where everybody does.
+pub(crate) async fn meet(
+    config: &Config,
+    address: SocketAddr,
+) -> anyhow::Result<BTreeMap<NodeId, SocketAddr>> {
+    supervised::say_ready(Place {
+        node: config.node,
+        address,
+    })?;
+    // Reading blocks, and the node must go on meanwhile.
+    let told = tokio::task::spawn_blocking(supervised::hear_peers).await??;
+    let places = told.peers.into_iter();
+    Ok(places
+        .map(|place| (NodeId(place.node), place.address))
+        .collect())
+}
+
+fn settings<A: Runnable>(config: &Config, identity: Identity) -> anyhow::Result<Settings<A>> {
+    let link = config.link.as_ref().map(|link| {
+        let control = LinkControl::new(link.seed);
+        let mut commands = link.commands.iter();
+        commands.try_for_each(|command| control.command(command))?;
+        Ok::<_, LinkError>(control)
+    });
+    let members: BTreeMap<_, _> = match config.supervisor {
+        Some(supervisor) => (1..=supervisor.nodes)
+            .map(|node| (NodeId(node), UNTOLD))
+            .collect(),
+        None => {
+            let listed = config.peers.iter();
+            listed
+                .map(|Peer { node, address }| (NodeId(*node), *address))
+                .collect()
+        }
+    };
+    let cluster = identity.name().cluster;
+    Ok(Settings {
+        listen: Some(config.listen),
+        durability: match config.durability {
+            Durability::Fsync => node::Durability::fsync(&config.data),
+            Durability::Memory => node::Durability::Memory,
+        },
+        link: link.transpose().map_err(refused)?,
+        ..Settings::new(cluster, NodeId(config.node), identity, members)
+    })
+}

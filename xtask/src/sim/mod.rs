@@ -1,0 +1,161 @@
+//! `cargo xtask sim`: seeds through the simulator.
+
+mod json;
+mod seeds;
+
+use crate::{
+    algorithms,
+    ending::{DONE, FAILED, refusal},
+    flags::SimFlags,
+    progress::Progress,
+};
+use bench::{
+    algorithms::{Visitor, named},
+    harness::Load,
+};
+use consensus_core::{
+    fault::FaultKind,
+    runtime::Runnable,
+    sim::{KINDS, Settings, run},
+};
+use json::{Run, Simulation};
+use seeds::Tally;
+use std::ops::Range;
+
+/// The command.
+pub(crate) fn command(flags: &SimFlags) -> anyhow::Result<u8> {
+    let settings = Settings {
+        nodes: flags.nodes.map(usize::from),
+        operations: flags.operations.into(),
+        faults: kinds(flags.faults.as_deref())?,
+        trace: flags.trace,
+        ..Settings::default()
+    };
+    let mut all = Simulation::default();
+    for name in algorithms::chosen(&flags.algorithm)? {
+        let mut one = One {
+            flags,
+            settings: &settings,
+            result: None,
+        };
+        named(name, &mut one);
+        all.runs.extend(one.result);
+    }
+    if flags.json {
+        println!("{}", serde_json::to_string_pretty(&all)?);
+    }
+    let violations = all.runs.iter().flat_map(|run| &run.violations);
+    let mut status = DONE;
+    for violation in violations {
+        eprintln!(
+            "violated: {}; replay: {}",
+            violation.property, violation.replay
+        );
+        status = FAILED;
+    }
+    Ok(status)
+}
+
+/// Reads `--faults`.
+fn kinds(list: Option<&str>) -> anyhow::Result<Vec<FaultKind>> {
+    let Some(list) = list else {
+        return Ok(KINDS.to_vec());
+    };
+    if list == "none" {
+        return Ok(Vec::new());
+    }
+    let wrong = |why: String| refusal(format!("invalid --faults '{list}': {why}"));
+    let kinds = FaultKind::list(list).map_err(|error| wrong(error.to_string()))?;
+    match kinds.iter().find(|kind| !KINDS.contains(kind)) {
+        Some(kind) => Err(wrong(format!(
+            "{kind} needs real processes; the simulator knows {}",
+            KINDS
+                .iter()
+                .map(|kind| kind.word())
+                .collect::<Vec<_>>()
+                .join(", ")
+        ))),
+        None => Ok(kinds),
+    }
+}
+
+/// All seeds of one algorithm.
+struct One<'a> {
+    flags: &'a SimFlags,
+    settings: &'a Settings,
+    result: Option<Run>,
+}
+
+impl One<'_> {
+    fn seeds(&self) -> Range<u64> {
+        match self.flags.seed {
+            Some(seed) => seed..seed.saturating_add(1),
+            None => 1..self.flags.seeds.saturating_add(1),
+        }
+    }
+
+    /// The command that runs one seed again exactly as it was run here.
+    fn replay(&self, name: &str, seed: u64) -> String {
+        let mut line = format!("cargo xtask sim --algorithm {name} --seed {seed}");
+        if let Some(nodes) = self.flags.nodes {
+            line.push_str(&format!(" --nodes {nodes}"));
+        }
+        if self.flags.operations != 200 {
+            line.push_str(&format!(" --operations {}", self.flags.operations));
+        }
+        if let Some(faults) = &self.flags.faults {
+            line.push_str(&format!(" --faults {faults}"));
+        }
+        line.push_str(" --trace");
+        line
+    }
+}
+
+impl Visitor for One<'_> {
+    fn visit<A: Runnable, L: Load<A>>(&mut self) {
+        let seeds = self.seeds();
+        let count = seeds.end - seeds.start;
+        let mut progress = Progress::new(A::NAME, count, "seeds");
+        let mut tally = Tally::default();
+        let spent = seeds::each(
+            seeds,
+            |seed| run::<A>(seed, self.settings),
+            |outcome| {
+                if self.flags.trace {
+                    seeds::show_trace(&outcome, self.flags.json);
+                }
+                tally.add(outcome);
+                progress.at(
+                    tally.seeds,
+                    &format!("{} violations", tally.violations.len()),
+                );
+            },
+        );
+        let run = tally.finish(A::NAME, spent, |seed| self.replay(A::NAME, seed));
+        progress.end(&run.summary());
+        if !self.flags.json {
+            print!("{run}");
+        }
+        self.result = Some(run);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_of_faults_is_read_and_what_is_no_fault_named() {
+        assert_eq!(kinds(None).expect("all"), KINDS);
+        assert_eq!(kinds(Some("none")).expect("calm"), []);
+        assert_eq!(
+            kinds(Some("drop,kill")).expect("two"),
+            [FaultKind::Drop, FaultKind::Kill]
+        );
+        for (list, why) in [("drop,melt", "melt"), ("badcert", "needs real processes")] {
+            let error = kinds(Some(list)).expect_err(list);
+            assert!(error.is::<crate::ending::Refusal>());
+            assert!(error.to_string().contains(why), "{error}");
+        }
+    }
+}
