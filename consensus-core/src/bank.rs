@@ -80,10 +80,14 @@ pub enum Outcome {
     /// What this node holds: accounts that differ from the initial balance, with how much they hold
     /// above it; and what is prepared but not decided.
     Holdings {
+        /// Who answers.
+        node: NodeId,
         /// Account and zigzag-coded difference.
         changed: Vec<Update>,
         /// In doubt or not yet told: the updates they would make here.
         prepared: Vec<(Transaction, Vec<Update>)>,
+        /// How many locks are held here; none where nothing is prepared.
+        locks: u64,
     },
 }
 
@@ -91,7 +95,7 @@ codec! {
     Outcome version 1 {
         1 since 1 Log => Committed { transaction },
         2 since 1 Log => Aborted { transaction, reason },
-        3 since 1 Control => Holdings { changed, prepared },
+        3 since 1 Control => Holdings { node, changed, prepared, locks },
     }
 }
 

@@ -168,7 +168,12 @@ where
             }
             Ok(Operation::Audit {}) => {
                 let (changed, prepared) = self.bank.holdings();
-                let holdings = Outcome::Holdings { changed, prepared };
+                let holdings = Outcome::Holdings {
+                    node: self.bank.node(),
+                    changed,
+                    prepared,
+                    locks: self.bank.locks_held() as u64,
+                };
                 out.answer(call.id, Answer::Done(encode(&holdings)));
             }
             Err(_) => out.answer(call.id, Answer::Refused(Refusal::Malformed)),
@@ -178,9 +183,11 @@ where
     fn event(&mut self, _now: Time, event: Event, out: &mut Outbox<P>) {
         let mut votes = Votes::new();
         match event {
-            Event::Started { token, transaction } => {
+            Event::Started { token, transaction } if self.waiting.contains_key(&token) => {
                 self.started.insert(token, transaction);
             }
+            // Its client has gone before it had a name.
+            Event::Started { transaction, .. } => out.requests.push(Request::Abort { transaction }),
             Event::Prepare { transaction, work } => {
                 self.bank.prepare(transaction, work, &mut votes);
                 Self::vote(votes, out);

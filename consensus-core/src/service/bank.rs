@@ -6,7 +6,10 @@ use crate::{
     bank::{Update, Work, refusal},
     contract::atomic_commit::{Transaction, Vote},
 };
-use alloc::{collections::BTreeMap, vec::Vec};
+use alloc::{
+    collections::{BTreeMap, BTreeSet},
+    vec::Vec,
+};
 use bytes::Bytes;
 
 /// What a resource has decided to vote.
@@ -38,7 +41,10 @@ pub struct Bank {
     prepared: BTreeMap<Transaction, Work>,
     locks: Locks,
     /// Committed since the last checkpoint: a repeat must change nothing.
-    applied: alloc::collections::BTreeSet<Transaction>,
+    applied: BTreeSet<Transaction>,
+    /// Committed between the last two checkpoints: a repeat may have been under way when the last one
+    /// was taken.
+    covered: BTreeSet<Transaction>,
     checkpoint_every: usize,
 }
 
@@ -53,9 +59,16 @@ impl Bank {
             changed: BTreeMap::new(),
             prepared: BTreeMap::new(),
             locks: Locks::new(policy),
-            applied: alloc::collections::BTreeSet::new(),
+            applied: BTreeSet::new(),
+            covered: BTreeSet::new(),
             checkpoint_every,
         }
+    }
+
+    /// Whose bank this is.
+    #[must_use]
+    pub const fn node(&self) -> NodeId {
+        self.node
     }
 
     /// What differs from the initial balances, and what is prepared.
@@ -166,6 +179,7 @@ impl Resource for Bank {
     fn commit(&mut self, transaction: Transaction, redo: Bytes, votes: &mut Votes) {
         let prepared = self.prepared.remove(&transaction);
         if let Some(work) = prepared.or_else(|| Work::decode(redo).ok())
+            && !self.covered.contains(&transaction)
             && self.applied.insert(transaction)
         {
             for update in &work.updates {
@@ -192,7 +206,7 @@ impl Resource for Bank {
         if self.applied.len() < self.checkpoint_every {
             return None;
         }
-        self.applied.clear();
+        self.covered = core::mem::take(&mut self.applied);
         let mut out = Vec::new();
         self.holdings().0.put(&mut out);
         Some(out.into())
@@ -202,5 +216,82 @@ impl Resource for Bank {
         if let Ok(changed) = Vec::<Update>::take(&mut Decoder::new(state)) {
             self.changed = changed.into_iter().map(|u| (u.account, u.delta)).collect();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Boot;
+    use alloc::vec;
+
+    fn t(sequence: u64) -> Transaction {
+        Transaction {
+            coordinator: NodeId(1),
+            boot: Boot(1),
+            sequence,
+        }
+    }
+
+    fn work(account: u64, delta: i64) -> Bytes {
+        let node = NodeId(2);
+        let work = Work {
+            age: 1,
+            updates: vec![Update {
+                node,
+                account,
+                delta,
+            }],
+            note: Bytes::new(),
+        };
+        work.encode()
+    }
+
+    fn bank() -> Bank {
+        Bank::new(NodeId(2), 10, LockPolicy::NoWait, 1)
+    }
+
+    fn prepare(bank: &mut Bank, transaction: Transaction, work: Bytes) -> Vote {
+        let mut votes = Votes::new();
+        bank.prepare(transaction, work, &mut votes);
+        votes.pop().expect("no-wait votes at once").1
+    }
+
+    #[test]
+    fn a_commit_that_is_told_again_changes_nothing_even_behind_a_checkpoint() {
+        let (mut bank, mut votes) = (bank(), Votes::new());
+        let Vote::Yes { redo } = prepare(&mut bank, t(1), work(5, 3)) else {
+            panic!("nothing stands in the way")
+        };
+        bank.commit(t(1), redo.clone(), &mut votes);
+        assert!(bank.checkpoint().is_some());
+        bank.commit(t(1), redo, &mut votes);
+        assert_eq!(bank.holdings().0[0].delta, 3);
+    }
+
+    #[test]
+    fn what_was_in_doubt_holds_its_locks_after_a_restart() {
+        let mut before = bank();
+        let Vote::Yes { redo } = prepare(&mut before, t(1), work(5, -3)) else {
+            panic!("nothing stands in the way")
+        };
+        let mut bank = bank();
+        bank.recovered(t(1), redo);
+        let refused = prepare(&mut bank, t(2), work(5, 1));
+        assert!(matches!(refused, Vote::No { reason } if reason == refusal::LOCKED));
+        bank.abort(t(1), &mut Votes::new());
+        assert_eq!((bank.locks_held(), bank.holdings().0), (0, vec![]));
+    }
+
+    #[test]
+    fn an_account_never_goes_below_zero() {
+        let mut bank = bank();
+        let refused = prepare(&mut bank, t(1), work(5, -11));
+        assert!(matches!(refused, Vote::No { reason } if reason == refusal::FUNDS));
+        assert_eq!(bank.locks_held(), 0);
+        assert!(matches!(
+            prepare(&mut bank, t(2), work(5, -10)),
+            Vote::Yes { .. }
+        ));
     }
 }

@@ -15,6 +15,7 @@ mod run;
 pub mod scenario;
 mod svg;
 mod trace;
+mod transfers;
 mod workload;
 mod world;
 
@@ -25,5 +26,6 @@ pub use minimise::{Minimal, minimise, replay};
 pub use network::Weather;
 pub use run::{Outcome, Settings, run, run_with};
 pub use trace::{Happening, What, name, node};
+pub use transfers::Transfers;
 pub use workload::{KeyValue, Workload};
 pub use world::{Climate, Counts, Step, World};

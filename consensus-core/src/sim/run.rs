@@ -7,6 +7,7 @@ use super::{
     network::Weather,
     phases::{Clients, Phases},
     trace::Happening,
+    transfers::Transfers,
     workload::{KeyValue, Workload},
     world::{Climate, World, purpose},
 };
@@ -85,11 +86,8 @@ pub fn run<A: Algorithm>(seed: u64, settings: &Settings) -> Outcome {
     run_with::<A>(seed, settings, &|_| {}, None)
 }
 
-/// As [`run`], with options `adjust`ed after the seed has drawn them and, where the contract has
-/// none of its own, a workload.
-///
-/// # Panics
-/// When the contract has no workload of its own and none is given.
+/// As [`run`], with options `adjust`ed after the seed has drawn them and, instead of the contract's,
+/// a `workload`.
 #[must_use]
 pub fn run_with<A: Algorithm>(
     seed: u64,
@@ -120,7 +118,10 @@ pub fn run_with<A: Algorithm>(
     outcome.drawn = format!("{options:?} {climate:?} faults {:?}", faults.kinds());
     let workload = workload.unwrap_or_else(|| match A::CONTRACT {
         Contract::Register | Contract::ReplicatedLog => Box::new(KeyValue::draw(&mut shape)),
-        Contract::AtomicCommit => panic!("a workload of transactions has to be given"),
+        Contract::AtomicCommit => {
+            let nodes: Vec<NodeId> = members.iter().collect();
+            Box::new(Transfers::draw(&nodes, &mut shape))
+        }
     });
     let mut world = match World::<A>::new(seed, members, options, climate) {
         Ok(world) => world,

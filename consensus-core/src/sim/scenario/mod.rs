@@ -28,16 +28,18 @@
 //! | `until converged` | everything moves freely until everybody is answered and nothing is under way |
 //! | `expect stuck` | everything moves freely and somebody is still not answered |
 //!
-//! The words of a contract come on top ([`RegisterWords`]). In texts to look for, epochs and ids are
+//! The words of a contract come on top ([`RegisterWords`], [`CommitWords`]). In texts to look for, epochs and ids are
 //! written as [`plain`] does. `#` begins a comment; comments at the top tell the story. After a line
 //! `----` follows the transcript, as golden files have it.
 
+mod commit;
 mod golden;
 mod plain;
 mod play;
 mod register;
 mod step;
 
+pub use commit::CommitWords;
 pub use golden::{GoldenError, golden};
 pub use plain::plain;
 pub use play::{Configure, Transcript, Words, play, play_with};

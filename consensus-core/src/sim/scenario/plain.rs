@@ -3,8 +3,8 @@
 use alloc::{string::String, vec::Vec};
 
 /// Shortens the `Debug` text of a message or record: ids and numbers lose their wrappers, ballots
-/// are `round.node` (and boot from the second run on), instances `key@version`, byte strings lose
-/// the `b`.
+/// are `round.node` (and boot from the second run on), instances `key@version`, transactions
+/// `coordinator:boot:sequence`, byte strings lose the `b`.
 #[must_use]
 pub fn plain(text: &str) -> String {
     let text = unwrap(text);
@@ -20,6 +20,11 @@ pub fn plain(text: &str) -> String {
     let text = rewrite(&text, "Instance { key: ", |fields| {
         let (key, version) = fields.split_once(", version: ")?;
         Some(alloc::format!("{}@{version}", key.trim_matches('"')))
+    });
+    let text = rewrite(&text, "Transaction { coordinator: ", |fields| {
+        let (coordinator, rest) = fields.split_once(", boot: ")?;
+        let (boot, sequence) = rest.split_once(", sequence: ")?;
+        Some(alloc::format!("{coordinator}:{boot}:{sequence}"))
     });
     let text = text.replace("Some(", "(").replace("0.0", "none");
     text.replace(" { ", " ").replace(" }", "")

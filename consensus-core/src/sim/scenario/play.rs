@@ -34,6 +34,10 @@ pub trait Words<A: Algorithm>: Default {
     fn request(&mut self, words: &[&str]) -> Option<Result<(NodeId, A::Request), String>>;
     /// The application at `node` is told.
     fn told(&mut self, node: NodeId, event: &A::Event);
+    /// What the applications ask unbidden, in answer to what they were told.
+    fn replies(&mut self) -> Vec<(NodeId, A::Request)> {
+        Vec::new()
+    }
     /// `node` is gone: nobody there waits any more.
     fn crashed(&mut self, node: NodeId);
     /// Judges what follows `expect`; none when it is not a word of this contract.
@@ -285,6 +289,19 @@ impl<A: Algorithm, W: Words<A>> Stage<A, W> {
         loop {
             for (node, event) in self.world.told.iter_mut().flat_map(|told| told.drain(..)) {
                 self.words.told(node, &event);
+            }
+            for (node, request) in self.words.replies() {
+                let place = self.place(node)?;
+                let input = Input::Request(request);
+                self.world.input(place, input).map_err(|e| e.to_string())?;
+            }
+            if self
+                .world
+                .told
+                .as_ref()
+                .is_some_and(|told| !told.is_empty())
+            {
+                continue;
             }
             let dirty = (0..self.by_hand.len()).find(|place| {
                 let node = &self.world.nodes[*place];
