@@ -52,6 +52,7 @@ pub(super) fn latency(runs: &[(usize, &Run)]) -> Option<String> {
     svg(|root| {
         let mut chart = ChartBuilder::on(root)
             .margin(10)
+            .margin_right(30)
             .x_label_area_size(30)
             .y_label_area_size(60)
             .build_cartesian_2d(
@@ -82,6 +83,7 @@ pub(super) fn throughput(runs: &[(usize, &Run)]) -> Option<String> {
     svg(|root| {
         let mut chart = ChartBuilder::on(root)
             .margin(10)
+            .margin_right(30)
             .x_label_area_size(30)
             .y_label_area_size(60)
             .build_cartesian_2d(0.0..right, 0.0..top)?;

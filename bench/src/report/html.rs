@@ -2,8 +2,9 @@
 
 use super::{
     chart,
+    group::{Group, groups},
     json::{Environment, Latency, Report, Run},
-    table::{Group, grouped, groups, micros, outage, setting},
+    table::{grouped, micros, outage, setting},
 };
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 

@@ -2,6 +2,7 @@
 
 mod chart;
 pub mod environment;
+mod group;
 pub mod html;
 pub mod json;
 pub mod table;

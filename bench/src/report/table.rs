@@ -1,207 +1,188 @@
 //! The comparison as a table for a terminal.
 
-use super::json::{Latency, Loop, Report, Run};
-use crate::statistics;
+use super::{
+    group::{Group, groups},
+    json::{Durability, Latency, Report, Run},
+};
 use comfy_table::{Cell, CellAlignment, Table, presets};
 use std::collections::BTreeSet;
-
-const CONFIDENCE: f64 = 0.95;
-
-/// Repetitions of one thing.
-pub(super) struct Group<'a> {
-    pub(super) runs: Vec<&'a Run>,
-    /// From 1: its place by throughput among the valid groups of algorithms that did the same.
-    pub(super) rank: Option<usize>,
-}
-
-impl Group<'_> {
-    pub(super) fn first(&self) -> &Run {
-        self.runs[0]
-    }
-
-    /// A group with one invalid run is invalid: leaving runs out would choose the result.
-    pub(super) fn is_valid(&self) -> bool {
-        self.runs.iter().all(|run| run.verdict.valid)
-    }
-
-    pub(super) fn is_safe(&self) -> bool {
-        self.runs.iter().all(|run| run.is_safe())
-    }
-
-    fn samples(&self, of: impl Fn(&Run) -> f64) -> Vec<f64> {
-        self.runs.iter().map(|run| of(run)).collect()
-    }
-
-    pub(super) fn median(&self, of: impl Fn(&Run) -> f64) -> f64 {
-        statistics::median(&self.samples(of)).unwrap_or_default()
-    }
-
-    /// The median, and of repetitions where it could as well have been.
-    pub(super) fn throughput(&self) -> String {
-        let samples = self.samples(|run| run.throughput_ops);
-        let Some(estimate) = statistics::estimate(&samples, CONFIDENCE, self.first().seed) else {
-            return String::new();
-        };
-        let value = grouped(estimate.value);
-        match estimate.interval {
-            None => value,
-            Some((low, high)) => format!("{value} [{}, {}]", grouped(low), grouped(high)),
-        }
-    }
-}
-
-/// Runs that differ in nothing but seed and repetition belong together; in the order of the report.
-pub(super) fn groups(report: &Report) -> Vec<Group<'_>> {
-    let mut groups: Vec<Group<'_>> = Vec::new();
-    for run in &report.runs {
-        match groups.iter_mut().find(|group| is_same(group.first(), run)) {
-            Some(group) => group.runs.push(run),
-            None => groups.push(Group {
-                runs: vec![run],
-                rank: None,
-            }),
-        }
-    }
-    rank(&mut groups);
-    groups
-}
-
-fn is_same(a: &Run, b: &Run) -> bool {
-    a.algorithm == b.algorithm && is_comparable(a, b)
-}
-
-/// Whether two runs did the same work under the same conditions.
-fn is_comparable(a: &Run, b: &Run) -> bool {
-    let faults = |run: &Run| -> Vec<_> {
-        run.faults
-            .iter()
-            .map(|f| (f.kind.clone(), f.target.clone(), f.at_s.to_bits()))
-            .collect()
-    };
-    let key = |run: &Run| {
-        (
-            (
-                run.nodes,
-                run.clients,
-                run.mode == Loop::Open,
-                run.rate.map(f64::to_bits),
-            ),
-            (
-                run.payload,
-                run.durability as u8,
-                run.link.clone(),
-                run.placement.clone(),
-            ),
-            (run.keys, run.zipf.to_bits(), run.read_ratio.to_bits()),
-            faults(run),
-        )
-    };
-    key(a) == key(b)
-}
-
-fn rank(groups: &mut [Group<'_>]) {
-    let may =
-        |group: &Group<'_>| group.is_valid() && group.is_safe() && !group.first().is_baseline();
-    let place = |at: usize| {
-        let ours = &groups[at];
-        let rate = |group: &Group<'_>| group.median(|run| run.throughput_ops);
-        let faster = groups.iter().filter(|other| {
-            may(other) && is_comparable(other.first(), ours.first()) && rate(other) > rate(ours)
-        });
-        may(ours).then(|| 1 + faster.count())
-    };
-    let places: Vec<_> = (0..groups.len()).map(place).collect();
-    for (group, place) in groups.iter_mut().zip(places) {
-        group.rank = place;
-    }
-}
 
 /// The table, then why runs are invalid and what to be warned of.
 #[must_use]
 pub fn render(report: &Report) -> String {
     let groups = groups(report);
+    let columns: Vec<_> = COLUMNS
+        .iter()
+        .filter(|column| column.says_something(&groups))
+        .collect();
     let mut table = Table::new();
     table.load_style(presets::UTF8_BORDERS_ONLY);
-    table.set_header(HEADER);
-    for column in table.column_iter_mut().skip(2) {
-        column.set_cell_alignment(CellAlignment::Right);
+    table.set_header(columns.iter().map(|column| column.name));
+    for (at, column) in columns.iter().enumerate().skip(1) {
+        if let Some(drawn) = table.column_mut(at).filter(|_| column.name != LOAD) {
+            drawn.set_cell_alignment(CellAlignment::Right);
+        }
     }
     for group in &groups {
-        table.add_row(row(group));
+        table.add_row(columns.iter().map(|column| Cell::new(column.text(group))));
     }
-    let mut text = format!("{table}\n");
+    let mut text = String::new();
+    if !columns.iter().any(|column| column.name == LOAD)
+        && let Some(group) = groups.first()
+    {
+        text.push_str(&format!("{}\n", load(group.first())));
+    }
+    text.push_str(&format!("{table}\n"));
     text.push_str(&notes(&groups));
     text
 }
 
-const HEADER: [&str; 13] = [
-    "algorithm",
-    "setting",
-    "ops/s",
-    "p50",
-    "p90",
-    "p99",
-    "p99.9",
-    "max",
-    "not done",
-    "messages/op",
-    "syncs/op",
-    "outage",
-    "rank",
+/// One column. What is the same everywhere need not be shown in every row.
+struct Column {
+    name: &'static str,
+    /// Whether it is a figure, which a run that broke a safety property does not publish.
+    figure: bool,
+    of: fn(&Group<'_>) -> String,
+    shown: Shown,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Shown {
+    Always,
+    /// Only when rows differ.
+    WhenDifferent,
+    /// Only when a row is not empty.
+    WhenAny,
+}
+
+const LOAD: &str = "load";
+
+const fn figure(name: &'static str, of: fn(&Group<'_>) -> String) -> Column {
+    Column {
+        name,
+        figure: true,
+        of,
+        shown: Shown::Always,
+    }
+}
+
+const COLUMNS: [Column; 14] = [
+    Column {
+        name: "algorithm",
+        figure: false,
+        of: |group| group.first().algorithm.clone(),
+        shown: Shown::Always,
+    },
+    Column {
+        name: "nodes",
+        figure: false,
+        of: |group| nodes(group.first()).to_string(),
+        shown: Shown::Always,
+    },
+    Column {
+        name: "disk",
+        figure: false,
+        of: |group| disk(group.first()).to_owned(),
+        shown: Shown::Always,
+    },
+    Column {
+        name: LOAD,
+        figure: false,
+        of: |group| load(group.first()),
+        shown: Shown::WhenDifferent,
+    },
+    figure("ops/s", |group| group.throughput()),
+    figure("p50", |group| time(group, |latency| latency.p50)),
+    figure("p99", |group| time(group, |latency| latency.p99)),
+    figure("p99.9", |group| time(group, |latency| latency.p999)),
+    figure("max", |group| time(group, |latency| latency.max)),
+    Column {
+        name: "not done",
+        figure: true,
+        of: |group| not_done(group.first()),
+        shown: Shown::WhenAny,
+    },
+    figure("messages/op", |group| {
+        format!("{:.2}", group.median(|run| run.per_operation.messages))
+    }),
+    figure("syncs/op", |group| {
+        format!("{:.3}", group.median(|run| run.per_operation.syncs))
+    }),
+    Column {
+        name: "outage",
+        figure: true,
+        of: |group| outage(group.first()),
+        shown: Shown::WhenAny,
+    },
+    Column {
+        name: "rank",
+        figure: false,
+        of: place,
+        shown: Shown::Always,
+    },
 ];
 
-fn row(group: &Group<'_>) -> Vec<Cell> {
-    let run = group.first();
-    let mut cells = vec![Cell::new(&run.algorithm), Cell::new(setting(run))];
-    if group.is_safe() {
-        let time = |of: fn(&Latency) -> u64| micros(group.median(|run| of(&run.latency_us) as f64));
-        cells.extend([
-            Cell::new(group.throughput()),
-            Cell::new(time(|l| l.p50)),
-            Cell::new(time(|l| l.p90)),
-            Cell::new(time(|l| l.p99)),
-            Cell::new(time(|l| l.p999)),
-            Cell::new(time(|l| l.max)),
-            Cell::new(not_done(run)),
-            Cell::new(format!(
-                "{:.2}",
-                group.median(|run| run.per_operation.messages)
-            )),
-            Cell::new(format!(
-                "{:.3}",
-                group.median(|run| run.per_operation.syncs)
-            )),
-            Cell::new(outage(run)),
-        ]);
-    } else {
-        // A run that broke a safety property publishes no figures.
-        cells.extend((0..10).map(|_| Cell::new("–")));
+impl Column {
+    fn text(&self, group: &Group<'_>) -> String {
+        if self.figure && !group.is_safe() {
+            "–".into()
+        } else {
+            (self.of)(group)
+        }
     }
-    cells.push(Cell::new(match group.rank {
+
+    fn says_something(&self, groups: &[Group<'_>]) -> bool {
+        let mut texts = groups.iter().map(self.of);
+        match self.shown {
+            Shown::Always => true,
+            Shown::WhenAny => texts.any(|text| !text.is_empty()),
+            Shown::WhenDifferent => {
+                let first = texts.next();
+                texts.any(|text| Some(text) != first)
+            }
+        }
+    }
+}
+
+fn time(group: &Group<'_>, of: fn(&Latency) -> u64) -> String {
+    micros(group.median(|run| of(&run.latency_us) as f64))
+}
+
+fn place(group: &Group<'_>) -> String {
+    match group.rank {
         Some(rank) => format!("#{rank}"),
-        None if run.is_baseline() && group.is_valid() => "baseline".into(),
+        None if group.first().is_baseline() && group.is_valid() => "baseline".into(),
         None => "invalid".into(),
-    }));
-    cells
+    }
 }
 
 /// What belongs to a result's name.
 pub(super) fn setting(run: &Run) -> String {
-    let nodes = if run.is_baseline() { 1 } else { run.nodes };
-    let load = match run.rate {
+    format!("{} × {}, {}", nodes(run), disk(run), load(run))
+}
+
+fn nodes(run: &Run) -> u32 {
+    if run.is_baseline() { 1 } else { run.nodes }
+}
+
+const fn disk(run: &Run) -> &'static str {
+    match run.durability {
+        Durability::Fsync => "fsync",
+        Durability::Memory => "memory",
+    }
+}
+
+fn load(run: &Run) -> String {
+    let clients = match run.rate {
         None => format!("{} clients closed", run.clients),
         Some(rate) => format!("{} /s open", grouped(rate)),
-    };
-    let durability = match run.durability {
-        super::json::Durability::Fsync => "fsync",
-        super::json::Durability::Memory => "memory",
     };
     let link = run
         .link
         .as_ref()
         .map(|link| format!(", {link}"))
         .unwrap_or_default();
-    format!("{nodes} × {durability}, {load}, {} B{link}", run.payload)
+    format!("{clients}, {} B{link}", run.payload)
 }
 
 fn not_done(run: &Run) -> String {
@@ -214,11 +195,7 @@ fn not_done(run: &Run) -> String {
     let text: Vec<_> = some
         .map(|(count, what)| format!("{} {what}", grouped(*count as f64)))
         .collect();
-    if text.is_empty() {
-        "0".into()
-    } else {
-        text.join(", ")
-    }
+    text.join(", ")
 }
 
 pub(super) fn outage(run: &Run) -> String {
