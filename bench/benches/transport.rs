@@ -12,13 +12,17 @@ use net_quic::{
 use std::{
     collections::BTreeMap,
     net::SocketAddr,
+    pin::Pin,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering::SeqCst},
     },
     time::{Duration, Instant},
 };
-use tokio::{runtime::Runtime, sync::Notify};
+use tokio::{
+    runtime::{Builder, Runtime},
+    sync::{Mutex, Notify},
+};
 
 mod settings;
 
@@ -67,9 +71,11 @@ impl Gateway for Echo {
     }
 }
 
+type Run<'a> = Pin<Box<dyn Future<Output = Duration> + Send + 'a>>;
+
 struct Pair {
     /// Kept for their tasks.
-    endpoints: [Endpoint; 2],
+    _endpoints: [Endpoint; 2],
     peers: Peers<Message>,
     arrived: Counting,
     client: Client,
@@ -90,9 +96,14 @@ fn endpoint(ca: &ClusterCa, node: NodeId) -> Endpoint {
     .expect("a free port")
 }
 
-async fn pair() -> Pair {
+/// The dialled endpoint runs on `there`, everything else where this is called.
+async fn pair(there: &Runtime) -> Pair {
     let ca = ClusterCa::generate(CLUSTER).expect("randomness");
-    let endpoints = [1, 2].map(|id| endpoint(&ca, NodeId(id)));
+    let dialled = {
+        let _there = there.enter();
+        endpoint(&ca, NodeId(2))
+    };
+    let endpoints = [endpoint(&ca, NodeId(1)), dialled];
     let address = |at: usize| endpoints[at].local_address().expect("bound");
     let members: BTreeMap<NodeId, SocketAddr> =
         [(NodeId(1), address(0)), (NodeId(2), address(1))].into();
@@ -112,7 +123,7 @@ async fn pair() -> Pair {
     let identity = ca.issue(Role::Client).expect("randomness");
     let client = Client::connect(members, &identity, Limits::default(), None).expect("a port");
     Pair {
-        endpoints,
+        _endpoints: endpoints,
         peers,
         arrived,
         client,
@@ -152,24 +163,37 @@ impl Pair {
     }
 }
 
+/// One thread, as a node has one for its network; it also runs while nobody waits for it.
+fn thread() -> Runtime {
+    let mut builder = Builder::new_multi_thread();
+    let runtime = builder.worker_threads(1).enable_all().build();
+    runtime.expect("a thread")
+}
+
 fn transport(c: &mut Criterion) {
-    let runtime = Runtime::new().expect("threads");
-    let mut pair = runtime.block_on(pair());
+    let (here, there) = (thread(), thread());
+    // What is measured runs on the thread of its endpoint, not on Criterion's.
+    let handle = here.handle().clone();
+    let there = Arc::new(there);
+    let made = Arc::clone(&there);
+    let on_thread = handle.spawn(async move { pair(&made).await });
+    let pair = Arc::new(Mutex::new(handle.block_on(on_thread).expect("a pair")));
+    let run = |rounds, what: fn(&mut Pair, u64) -> Run<'_>| {
+        let pair = Arc::clone(&pair);
+        let task = handle.spawn(async move { what(&mut *pair.lock().await, rounds).await });
+        handle.block_on(task).expect("an answer")
+    };
     let mut group = c.benchmark_group("quic");
     group.throughput(Throughput::Elements(1));
     group.bench_function("echo", |b| {
-        b.iter_custom(|rounds| runtime.block_on(pair.echo(rounds)));
+        b.iter_custom(|rounds| run(rounds, |pair, rounds| Box::pin(pair.echo(rounds))));
     });
     group.throughput(Throughput::Bytes(CHUNK as u64 * CHUNKS));
     group.bench_function("stream_throughput", |b| {
-        b.iter_custom(|rounds| runtime.block_on(pair.stream(rounds)));
+        b.iter_custom(|rounds| run(rounds, |pair, rounds| Box::pin(pair.stream(rounds))));
     });
     group.finish();
-    runtime.block_on(async {
-        for endpoint in pair.endpoints {
-            endpoint.close().await;
-        }
-    });
+    drop(pair);
 }
 
 criterion_group! { name = benches; config = settings::wall(); targets = transport }
