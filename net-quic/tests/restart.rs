@@ -35,7 +35,7 @@ fn a_peer_learns_of_a_restart_at_once() {
     let address = two.address;
 
     // Its tasks are gone before it could say good-bye.
-    life.shutdown_background();
+    life.shutdown_timeout(PATIENCE);
     drop(two);
 
     let mut next = config(identity, 2, 2);
