@@ -28,7 +28,7 @@ pub(crate) struct Files {
 }
 
 impl Files {
-    /// Where [`write`] puts the identity of a role.
+    /// Where [`write()`] puts the identity of a role.
     pub(crate) fn of(role: Role, folder: &Path) -> Self {
         let name = role.to_string().replace('/', "-");
         Self {

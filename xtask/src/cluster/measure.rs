@@ -135,7 +135,9 @@ async fn drive(
     for moment in striker.moments() {
         watch(load, nodes, &striker, &mut progress, measuring + moment.at).await?;
         let at = load.now().saturating_sub(plan.window.warmup);
-        striker.act(moment, at, nodes).await?;
+        // Where every node decides for itself, the one that most clients talk to.
+        let favourite = (load.contract == Contract::Register).then(|| load.router.preferred());
+        striker.act(moment, at, nodes, favourite).await?;
         if moment.is_strike() {
             // Only now: what began while it was being done may have found everything well.
             load.outages.struck(moment.fault, load.now());

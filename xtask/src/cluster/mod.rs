@@ -3,6 +3,7 @@
 mod child;
 mod costs;
 mod fault;
+mod floor;
 mod folder;
 mod link;
 mod load;
@@ -30,9 +31,11 @@ use bench::{
 use consensus_core::{Contract, runtime::Runnable};
 pub(crate) use out::root;
 
+use floor::Floor;
 use link::Links;
 use measure::Job;
 use plan::Plan;
+use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 
 /// The command.
@@ -66,9 +69,12 @@ async fn all(flags: &ClusterFlags, plans: &[Plan], links: &Links, seed: u64) -> 
         .out
         .clone()
         .unwrap_or_else(|| parent.join(out::utc_now()));
+    std::fs::create_dir_all(&parent).with_context(|| format!("making {}", parent.display()))?;
     let mut status = DONE;
-    let mut runs = Vec::new();
+    let (mut runs, mut syncs) = (Vec::new(), Vec::new());
     for plan in plans {
+        // The disk of this moment: other programs use it too.
+        let before = floor::sync(&parent)?;
         let job = Job {
             plan,
             contract: contract(&plan.name),
@@ -81,6 +87,7 @@ async fn all(flags: &ClusterFlags, plans: &[Plan], links: &Links, seed: u64) -> 
                     status = FAILED;
                 }
                 runs.push(run);
+                syncs.push(before.min(floor::sync(&parent)?));
             }
             Err(error) => {
                 eprintln!("error: {}: {}", plan.title(), one_line(&error));
@@ -101,8 +108,29 @@ async fn all(flags: &ClusterFlags, plans: &[Plan], links: &Links, seed: u64) -> 
     } else {
         print!("{}", table::render(&report));
     }
+    if flags.clients == 1 && flags.link.is_none() {
+        compare(&report, &syncs, flags.json);
+    }
     eprintln!("report: {}", folder.join("report.html").display());
     Ok(status)
+}
+
+/// With one client nothing queues, and what is left above the floor is ours.
+fn compare(report: &Report, syncs: &[Duration], json: bool) {
+    let Some(floor) = Floor::measured(&report.runs) else {
+        return;
+    };
+    let runs = report.runs.iter().zip(syncs);
+    let algorithms = runs.filter(|(run, _)| !run.is_baseline() && run.verdict.valid);
+    let compared =
+        algorithms.filter_map(|(run, sync)| floor.compare(run, contract(&run.algorithm), *sync));
+    for line in compared {
+        if json {
+            eprintln!("{line}");
+        } else {
+            println!("{line}");
+        }
+    }
 }
 
 /// Floors beside the algorithms, and what an acknowledgement of theirs means.

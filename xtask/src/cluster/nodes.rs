@@ -27,6 +27,7 @@ use std::{
     path::{Path, PathBuf},
     time::Duration,
 };
+use tokio::time::timeout;
 
 /// A node that is not ready after this will never be.
 const READY_WITHIN: Duration = Duration::from_secs(20);
@@ -132,7 +133,8 @@ impl Nodes {
     /// # Errors
     /// When it does not run.
     pub(crate) async fn kill(&mut self, node: NodeId) -> anyhow::Result<()> {
-        if let Some(look) = self.inspect(node).await {
+        // One last look, unless the node is past answering: a kill does not wait.
+        if let Ok(Some(look)) = timeout(LAST_LOOK_WITHIN, self.inspect(node)).await {
             add(&mut self.retired_counters, node, look.counters());
         }
         let mut child = self
@@ -251,6 +253,8 @@ fn write(config: &Config, folder: &Path) -> anyhow::Result<PathBuf> {
     Ok(file)
 }
 
+/// Before a kill the counters are read, if that takes no longer than this.
+const LAST_LOOK_WITHIN: Duration = Duration::from_millis(50);
 /// A node that does not answer an operator within this is as good as gone.
 const LOOK_WITHIN: Duration = Duration::from_secs(1);
 

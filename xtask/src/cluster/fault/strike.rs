@@ -15,7 +15,10 @@ use consensus_core::{
 };
 use rustix::process::Signal;
 use std::{collections::BTreeMap, fs, time::Duration};
-use tokio::task::JoinHandle;
+use tokio::{
+    task::JoinHandle,
+    time::{Instant, sleep},
+};
 
 /// An operator's command on loopback takes far less.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -62,7 +65,8 @@ impl Striker {
         self.schedule.moments.clone()
     }
 
-    /// Does what a moment asks for. `at` is now, since the start of measuring.
+    /// Does what a moment asks for. `at` is now, since the start of measuring; `favourite` is the
+    /// node that clients turn to, which stands for the leader where nobody leads.
     ///
     /// # Errors
     /// When it cannot be done, which makes the run useless.
@@ -71,13 +75,19 @@ impl Striker {
         moment: Moment,
         at: Duration,
         nodes: &mut Nodes,
+        favourite: Option<NodeId>,
     ) -> anyhow::Result<()> {
         let spec = self.schedule.faults[moment.fault].clone();
-        match moment.edge {
-            Edge::Strike => self.strike(moment.fault, &spec, at, nodes).await,
-            Edge::Heal => self.heal(moment.fault, &spec, nodes).await,
-        }
-        .with_context(|| format!("--fault '{spec}'"))
+        let done = async {
+            match moment.edge {
+                Edge::Strike => {
+                    let victims = self.resolve(&spec.fault, nodes, favourite).await?;
+                    self.strike(moment.fault, &spec, at, victims, nodes).await
+                }
+                Edge::Heal => self.heal(moment.fault, &spec, nodes).await,
+            }
+        };
+        done.await.with_context(|| format!("--fault '{spec}'"))
     }
 
     /// What was done, in the order in which it was given. `lasted` knows how long service was away.
@@ -94,9 +104,9 @@ impl Striker {
         fault: usize,
         spec: &FaultSpec,
         at: Duration,
+        victims: Vec<NodeId>,
         nodes: &mut Nodes,
     ) -> anyhow::Result<()> {
-        let victims = self.resolve(&spec.fault, nodes).await?;
         self.struck.insert(fault, victims.clone());
         self.reports.insert(
             fault,
@@ -193,7 +203,12 @@ impl Striker {
     }
 
     /// Whom a fault strikes now.
-    async fn resolve(&self, fault: &Fault, nodes: &Nodes) -> anyhow::Result<Vec<NodeId>> {
+    async fn resolve(
+        &self,
+        fault: &Fault,
+        nodes: &Nodes,
+        favourite: Option<NodeId>,
+    ) -> anyhow::Result<Vec<NodeId>> {
         let Some(target) = fault.target() else {
             return Ok((1..=self.nodes).map(NodeId).collect());
         };
@@ -203,7 +218,10 @@ impl Striker {
         let roles = Roles {
             nodes: self.nodes,
             alive: nodes.alive(),
-            leader: nodes.leader().await,
+            leader: match favourite {
+                Some(favourite) => Some(favourite),
+                None => elected(nodes).await,
+            },
         };
         let resolve = |target| roles.resolve(target).map_err(anyhow::Error::msg);
         let mut victims = resolve(target)?;
@@ -269,6 +287,18 @@ impl Striker {
     }
 }
 
+/// Who decides for the others. An election that is on is waited for.
+async fn elected(nodes: &Nodes) -> Option<NodeId> {
+    let until = Instant::now() + PATIENCE;
+    loop {
+        let leader = nodes.leader().await;
+        if leader.is_some() || Instant::now() >= until {
+            return leader;
+        }
+        sleep(SLICE).await;
+    }
+}
+
 /// Whom a specification names, in its own words.
 fn target(fault: &Fault) -> String {
     match fault {
@@ -329,9 +359,9 @@ impl Slowing {
             loop {
                 signal(pid, Signal::STOP);
                 let rest = SLICE * times.saturating_sub(1);
-                tokio::time::sleep(rest).await;
+                sleep(rest).await;
                 signal(pid, Signal::CONT);
-                tokio::time::sleep(SLICE).await;
+                sleep(SLICE).await;
             }
         });
         Self { pid, task }
