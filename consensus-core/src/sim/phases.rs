@@ -288,7 +288,9 @@ impl<A: Algorithm> Phases<A> {
                 let Some((place, body)) = self.closing.last().cloned() else {
                     return Ok(());
                 };
-                if A::CONTRACT == Contract::AtomicCommit || self.clients[client].sequence % 4 == 0 {
+                if A::CONTRACT == Contract::AtomicCommit
+                    || self.clients[client].sequence.is_multiple_of(4)
+                {
                     // What a node holds only it can say. Elsewhere, now and then back to the node that
                     // is meant, should a hint have led away.
                     self.clients[client].place = place;
@@ -375,7 +377,7 @@ impl<A: Algorithm> Phases<A> {
                 self.answered += 1;
                 let me = &mut self.clients[client];
                 me.refused = (me.refused + 1).min(6);
-                pause = pause.max(5 * MILLI << me.refused);
+                pause = pause.max((5 * MILLI) << me.refused);
             }
             Answer::Done(_) => {
                 self.clients[client].refused = 0;
@@ -402,7 +404,7 @@ impl<A: Algorithm> Phases<A> {
                 }
                 let me = &mut self.clients[client];
                 me.refused = (me.refused + 1).min(6);
-                pause = pause.max(5 * MILLI << me.refused);
+                pause = pause.max((5 * MILLI) << me.refused);
                 let hint = match refusal {
                     Refusal::NotLeader(hint) => *hint,
                     _ => None,

@@ -817,7 +817,7 @@ impl<A: Algorithm> World<A> {
     fn reclaim(&mut self, place: usize) {
         let limit = self.climate.reclaim;
         let node = &mut self.nodes[place];
-        if limit == 0 || node.disk.retained() <= limit || node.syncs % 8 != 0 {
+        if limit == 0 || node.disk.retained() <= limit || !node.syncs.is_multiple_of(8) {
             return;
         }
         let before = Lsn(node.disk.first().0 + node.disk.retained() as u64 / 2);
