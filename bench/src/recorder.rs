@@ -1,7 +1,7 @@
 //! What became of every operation.
 //!
 //! *Response time* counts from the moment an operation was meant to start, so that a system that
-//! stalls its clients cannot hide it (the coordinated omission of [Tene15]); *service time*, from when
+//! stalls its clients cannot hide it (the coordinated omission of \[Tene15\]); *service time*, from when
 //! it was really sent, stands beside it. Operations whose intended start lies within the measured
 //! time are the run's operations, and all of them are waited for: what never came back counts at the
 //! time-out value. Moments are spans since the start of the run, warm-up included, so that virtual

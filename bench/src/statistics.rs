@@ -1,7 +1,7 @@
 //! How sure a figure is.
 //!
 //! Repeated runs are few and not normally distributed, so medians are compared and their uncertainty
-//! is resampled: the percentile bootstrap of [Efron79]. With fewer than about six runs it claims more
+//! is resampled: the percentile bootstrap of \[Efron79\]. With fewer than about six runs it claims more
 //! certainty than it has; the number of runs belongs beside every interval that is shown.
 
 use rand::RngExt;

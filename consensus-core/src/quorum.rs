@@ -25,7 +25,7 @@ pub enum QuorumError {
         /// Nodes there are.
         members: usize,
     },
-    /// Phase 1 and phase 2 could decide without each other [Howard16].
+    /// Phase 1 and phase 2 could decide without each other \[Howard16\].
     #[error(
         "phase 1 quorum {phase1} + phase 2 quorum {phase2} must exceed {members} members, so that any two overlap"
     )]
@@ -152,7 +152,7 @@ pub const fn majority(members: usize) -> usize {
     members / 2 + 1
 }
 
-/// Quorums by size that may differ between the phases [Howard16]: any phase 1 quorum meets any
+/// Quorums by size that may differ between the phases \[Howard16\]: any phase 1 quorum meets any
 /// phase 2 quorum; two of the same phase need not meet.
 ///
 /// ```

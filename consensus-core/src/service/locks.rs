@@ -1,4 +1,4 @@
-//! Exclusive locks with three ways to avoid deadlock [RosenkrantzStearnsLewis78].
+//! Exclusive locks with three ways to avoid deadlock \[RosenkrantzStearnsLewis78\].
 //!
 //! A transaction asks for all its locks at once, in ascending order, and is *prepared* from the
 //! moment it has them all. A prepared holder has voted yes: nobody can take its locks away.

@@ -16,7 +16,7 @@
 //! # Whose value was chosen
 //!
 //! A proposal that is *superseded* may have been chosen before. The newest value tells: it carries
-//! the names of the writes just before it ([`Envelope::earlier`]), so a node that lagged behind finds
+//! the names of the writes just before it (`Envelope::Written`'s `earlier`), so a node that lagged behind finds
 //! its own among them, or finds that it is not there. Only when the node lagged by more than
 //! [`Limits::history`] writes of others is the answer [`Answer::Unknown`].
 //!

@@ -16,7 +16,7 @@ use std::{io, path::PathBuf, time::SystemTime};
 pub enum Durability {
     /// Everything acknowledged: a write-ahead log, synced before anything that rests on it leaves.
     Fsync {
-        /// Its folder, formatted by [`init`].
+        /// Its folder, formatted by [`init`](super::init).
         dir: PathBuf,
         /// How it behaves.
         options: wal::Options,
