@@ -33,6 +33,7 @@ macro_rules! algorithms {
 // One line an algorithm.
 algorithms! {
     paxos::Paxos, RegisterLoad;
+    multipaxos::MultiPaxos, LogLoad;
     raft::Raft, LogLoad;
 }
 

@@ -1,0 +1,64 @@
+//! Multi-Paxos as the harnesses see it.
+
+use crate::{
+    config::{Config, Options},
+    invariant::MultiPaxosInvariants,
+    node::MultiPaxos,
+};
+use alloc::string::{String, ToString};
+use consensus_core::{
+    Algorithm, Boot, Contract, Members, NodeId, majority,
+    service::{
+        key_value::KeyValue,
+        replicated_log::{Limits, LogService},
+    },
+};
+use core::{ops::RangeInclusive, time::Duration};
+
+impl Algorithm for MultiPaxos {
+    const NAME: &'static str = "multipaxos";
+    const CONTRACT: Contract = Contract::ReplicatedLog;
+
+    type Options = Options;
+    type Service = LogService<KeyValue>;
+    type Invariants = MultiPaxosInvariants;
+
+    fn config(options: &Options, members: &Members, node: NodeId) -> Result<Config, String> {
+        Config::new(node, members.clone(), options.clone()).map_err(|error| error.to_string())
+    }
+
+    fn service(_: &Options, _: &Members, node: NodeId, _: Boot) -> Self::Service {
+        LogService::new(node, KeyValue::default(), Limits::default())
+    }
+
+    fn draw(members: &Members, chance: &mut dyn FnMut(RangeInclusive<u64>) -> u64) -> Options {
+        let count = members.count() as u64;
+        let mut options = Options::default();
+        if chance(0..=2) == 0 {
+            let phase2 = chance(1..=count);
+            options.phase2 = usize::try_from(phase2).ok();
+            options.phase1 = usize::try_from(chance(count - phase2 + 1..=count)).ok();
+        }
+        options.heartbeat = Duration::from_millis(chance(20..=100));
+        let shortest = Duration::from_millis(chance(0..=50));
+        options.campaign = shortest..=shortest + Duration::from_millis(chance(20..=200));
+        options.parallel_write = chance(0..=3) > 0;
+        if chance(0..=1) == 0 {
+            options.append_bytes_max = usize::try_from(chance(1..=300)).unwrap_or(300);
+        }
+        if chance(0..=1) == 0 {
+            options.inflight_accepts_max = usize::try_from(chance(1..=4)).unwrap_or(4);
+        }
+        options
+    }
+
+    fn needed(options: &Options, members: &Members) -> usize {
+        let majority = majority(members.count());
+        let phase1 = options.phase1.unwrap_or(majority);
+        phase1.max(options.phase2.unwrap_or(majority))
+    }
+
+    fn leader(&self) -> Option<NodeId> {
+        self.leader_known()
+    }
+}

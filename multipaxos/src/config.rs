@@ -1,0 +1,183 @@
+//! What an operator chooses.
+
+use consensus_core::{
+    Flexible, Members, NodeId, QuorumError,
+    contract::replicated_log::{Member, Membership},
+};
+use core::{ops::RangeInclusive, time::Duration};
+
+/// Choices that hold for a whole cluster.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Options {
+    /// Members that must promise before a leader proposes \[Howard16\]. Default: none, which is a
+    /// majority.
+    pub phase1: Option<usize>,
+    /// Members that must accept before a slot is chosen, and that must confirm a read. Default: none,
+    /// which is a majority.
+    pub phase2: Option<usize>,
+    /// How often a node asks the others whether they live, and whom they follow. Default 50 ms: well
+    /// above a round trip with a disk write. A leader that is not heard in two such rounds is taken
+    /// for gone.
+    pub heartbeat: Duration,
+    /// How long a node that misses a leader waits before it campaigns: a moment drawn anew each time.
+    /// Default 20–150 ms: wide enough that two rarely draw alike.
+    pub campaign: RangeInclusive<Duration>,
+    /// A leader sends entries while its own disk writes them. Default on.
+    pub parallel_write: bool,
+    /// Payload bytes of one accept, one page of a promise and one page of catching up. Default 1 MiB;
+    /// an entry that is larger goes alone.
+    pub append_bytes_max: usize,
+    /// Payload bytes on their way to one acceptor. Default 16 MiB.
+    pub inflight_bytes_max: usize,
+    /// Accepts on their way to one acceptor. Default 256.
+    pub inflight_accepts_max: usize,
+    /// Entries that a node keeps behind its newest snapshot, in payload bytes, so that a replica that
+    /// is a little behind needs no snapshot. Default 64 MiB.
+    pub keep_bytes: usize,
+    /// Commands that may wait unchosen at a leader, in payload bytes; more are refused as busy.
+    /// Default 64 MiB.
+    pub unchosen_bytes_max: usize,
+    /// The planted bug, if any.
+    #[cfg(feature = "faults")]
+    pub fault: Option<Fault>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            phase1: None,
+            phase2: None,
+            heartbeat: Duration::from_millis(50),
+            campaign: Duration::from_millis(20)..=Duration::from_millis(150),
+            parallel_write: true,
+            append_bytes_max: 1 << 20,
+            inflight_bytes_max: 16 << 20,
+            inflight_accepts_max: 256,
+            keep_bytes: 64 << 20,
+            unchosen_bytes_max: 64 << 20,
+            #[cfg(feature = "faults")]
+            fault: None,
+        }
+    }
+}
+
+/// One node's configuration: valid once made.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Config {
+    /// This node.
+    pub node: NodeId,
+    /// Who belongs to the group, and how many decide. The same on every node.
+    pub quorums: Flexible,
+    /// What holds for the whole cluster.
+    pub options: Options,
+}
+
+impl Config {
+    /// A configuration for `node` in a group of `members`.
+    ///
+    /// # Errors
+    /// The first choice that breaks a rule.
+    pub fn new(node: NodeId, members: Members, options: Options) -> Result<Self, ConfigError> {
+        if !members.contains(node) {
+            return Err(ConfigError::Stranger(node));
+        }
+        if options.heartbeat.is_zero() {
+            return Err(ConfigError::Heartbeat);
+        }
+        if options.campaign.start() > options.campaign.end() {
+            return Err(ConfigError::Campaign {
+                start: *options.campaign.start(),
+                end: *options.campaign.end(),
+            });
+        }
+        let majority = consensus_core::majority(members.count());
+        let phase1 = options.phase1.unwrap_or(majority);
+        let phase2 = options.phase2.unwrap_or(majority);
+        Ok(Self {
+            node,
+            quorums: Flexible::new(members, phase1, phase2)?,
+            options,
+        })
+    }
+
+    /// The members as the contract names them.
+    pub(crate) fn membership(&self) -> Membership {
+        let voters = self.quorums.members().iter().map(|node| Member {
+            node,
+            disk: consensus_core::DiskId::default(),
+            context: bytes::Bytes::new(),
+        });
+        Membership {
+            voters: voters.collect(),
+            ..Membership::default()
+        }
+    }
+
+    /// Members that a node must reach to lead: enough for either phase.
+    pub(crate) fn connected_size(&self) -> usize {
+        self.quorums.phase1_size().max(self.quorums.phase2_size())
+    }
+
+    #[cfg(feature = "faults")]
+    pub(crate) fn has(&self, fault: Fault) -> bool {
+        self.options.fault == Some(fault)
+    }
+}
+
+/// A configuration that cannot work: the operator's to mend.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// Nobody would ask it.
+    #[error("node {0} is not among the members; name it there")]
+    Stranger(NodeId),
+    /// Quorums that cannot be gathered or need not overlap.
+    #[error(transparent)]
+    Quorum(#[from] QuorumError),
+    /// A round that never ends.
+    #[error("heartbeat must be above zero")]
+    Heartbeat,
+    /// An empty range.
+    #[error("campaign {start:?}..={end:?} is empty; the first must not exceed the second")]
+    Campaign {
+        /// The shortest.
+        start: Duration,
+        /// The longest.
+        end: Duration,
+    },
+}
+
+/// Bugs that can be planted, to show that the checks find them. A closed list; each breaks one
+/// sentence of the papers.
+#[cfg(feature = "faults")]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Fault {
+    /// A promise is sent before it is on disk: after a power loss the acceptor accepts under an older
+    /// ballot, although a newer leader was told that there is nothing.
+    PromiseBeforeDisk,
+    /// The values of the promise that holds the highest ballot are taken for all slots, not the
+    /// highest ballot's of each slot.
+    OnePromiseForAll,
+    /// A hole is filled with a new command instead of a no-op.
+    HoleFilledWithCommand,
+    /// An acceptor that has trimmed its log answers a candidate that it has nothing there.
+    TrimmedSaysNothing,
+    /// A replica executes what it has accepted under an older ballot because the leader says that
+    /// everything up to there is chosen.
+    ChosenUnverified,
+    /// A leader counts acceptances of an older ballot of its own.
+    LateAcceptances,
+}
+
+#[cfg(feature = "faults")]
+impl Fault {
+    /// All of them.
+    pub const ALL: [Self; 6] = [
+        Self::PromiseBeforeDisk,
+        Self::OnePromiseForAll,
+        Self::HoleFilledWithCommand,
+        Self::TrimmedSaysNothing,
+        Self::ChosenUnverified,
+        Self::LateAcceptances,
+    ];
+}

@@ -1,0 +1,212 @@
+//! The node: its state, and which input goes to which verb. Decides nothing.
+
+use crate::{
+    config::Config,
+    election::{Candidate, Pulse},
+    leader::Leader,
+    message::Message,
+    record::Record,
+    slots::Slots,
+    status::Status,
+};
+use alloc::boxed::Box;
+use consensus_core::{
+    Ballot, Boot, Effects, Index, Input, Lsn, NodeId, Protocol, RecoverError, Since, Time,
+    contract::replicated_log::{Event, Manifest, Reason, Request},
+};
+
+/// The names of alarms.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Timer {
+    /// A heartbeat round is over: look at the answers, begin the next.
+    Heartbeat,
+    /// A leader has been missing long enough: campaign.
+    Campaign,
+}
+
+/// What a node is beside an acceptor and a replica, which every node always is.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub(crate) enum Role {
+    /// Nothing else.
+    Follower,
+    /// Gathers promises for its ballot. Boxed, like the leader, for it is much larger.
+    Candidate(Box<Candidate>),
+    /// Proposes under its ballot.
+    Leader(Box<Leader>),
+}
+
+/// A Multi-Paxos node [Lamport01 §3].
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct MultiPaxos {
+    pub(crate) config: StaticConfig,
+
+    // Durable: the acceptor.
+    /// Nothing below is promised or accepted any more.
+    pub(crate) promised: Ballot,
+    /// Invariant: no ballot in here exceeds `promised`; up to `chosen`, what stands here is chosen.
+    pub(crate) slots: Slots,
+    /// The newest snapshot.
+    pub(crate) snapshot: Option<Manifest>,
+
+    // Volatile: the replica.
+    /// Invariant: base ≤ told ≤ chosen ≤ last slot held.
+    pub(crate) chosen: Index,
+    /// Told to the application.
+    pub(crate) told: Index,
+    /// What was last written down of `chosen`.
+    pub(crate) chosen_recorded: Index,
+    /// What the owner of the promised ballot knows as chosen.
+    pub(crate) leader_chosen: Index,
+    /// Somebody who knows more as chosen than this node, and how much.
+    pub(crate) ahead: (Index, NodeId),
+    /// Slots accepted in this batch, of which the leader has not been told.
+    pub(crate) acknowledge: Option<(Index, Index)>,
+
+    // Volatile: elections.
+    /// This run's own ballots: round zero of them.
+    pub(crate) own: Ballot,
+    /// The record that the present promise rests on.
+    pub(crate) since: Since,
+    pub(crate) role: Role,
+    /// The ballot of the leader that this node follows; zero when it knows none.
+    pub(crate) leader: Ballot,
+    /// What the application was last told about leadership.
+    pub(crate) leader_told: Option<(Ballot, Option<NodeId>)>,
+    pub(crate) pulse: Pulse,
+}
+
+/// The configuration, out of the way of comparisons: it never changes, so it never tells two states
+/// apart.
+#[derive(Clone, Debug)]
+pub(crate) struct StaticConfig(pub(crate) Config);
+
+impl PartialEq for StaticConfig {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+impl Eq for StaticConfig {}
+impl core::hash::Hash for StaticConfig {
+    fn hash<H: core::hash::Hasher>(&self, _: &mut H) {}
+}
+impl core::ops::Deref for StaticConfig {
+    type Target = Config;
+    fn deref(&self) -> &Config {
+        &self.0
+    }
+}
+
+impl Protocol for MultiPaxos {
+    type Config = Config;
+    type Message = Message;
+    type Record = Record;
+    type Request = Request;
+    type Event = Event;
+    type Timer = Timer;
+    type Status = Status;
+
+    fn recover(
+        config: Config,
+        boot: Boot,
+        records: impl IntoIterator<Item = (Lsn, Record)>,
+    ) -> Result<Self, RecoverError> {
+        let mut recovery = crate::recovery::Recovery::new(config, boot);
+        for (lsn, record) in records {
+            recovery.replay(lsn, record)?;
+        }
+        Ok(recovery.finish())
+    }
+
+    #[inline]
+    fn handle(&mut self, _now: Time, input: Input<Self>, effects: &mut Effects<Self>) {
+        match input {
+            Input::Start => self.start(effects),
+            Input::Receive { from, message } => self.receive(from, message, effects),
+            Input::Request(request) => self.request(request, effects),
+            Input::Timer(Timer::Heartbeat) => self.on_round_over(effects),
+            Input::Timer(Timer::Campaign) => self.on_campaign_due(effects),
+            Input::Durable(lsn) => self.on_durable(lsn, effects),
+            Input::Unreachable(_) => {}
+            Input::Reclaim(before) => self.on_reclaim(before, effects),
+        }
+    }
+
+    #[inline]
+    fn flush(&mut self, _now: Time, effects: &mut Effects<Self>) {
+        match &self.role {
+            Role::Leader(_) => self.flush_leader(effects),
+            Role::Follower | Role::Candidate(_) => self.flush_acceptor(effects),
+        }
+        self.tell_chosen(effects);
+        self.tell_leader(effects);
+    }
+
+    fn status(&self) -> Status {
+        Status::of(self)
+    }
+}
+
+impl MultiPaxos {
+    #[inline]
+    fn receive(&mut self, from: NodeId, message: Message, effects: &mut Effects<Self>) {
+        match message {
+            Message::Prepare { ballot, after } => self.on_prepare(from, ballot, after, effects),
+            Message::Promise { ballot, page } => self.on_promise(from, ballot, *page, effects),
+            Message::Trimmed { ballot, through } => self.on_trimmed(from, ballot, through),
+            Message::Reject { ballot, promised } => self.on_reject(ballot, promised, effects),
+            Message::Accept {
+                ballot,
+                run,
+                chosen,
+            } => self.on_accept(from, ballot, run, chosen, effects),
+            Message::Accepted {
+                ballot,
+                first,
+                last,
+            } => self.on_accepted(from, ballot, first, last),
+            Message::Decide { ballot, chosen } => self.on_decide(from, ballot, chosen, effects),
+            Message::Confirm { ballot, round } => self.on_confirm(from, ballot, round, effects),
+            Message::Confirmed { ballot, round } => self.on_confirmed(from, ballot, round, effects),
+            Message::Succeed { ballot } => self.on_succeed(from, ballot, effects),
+            Message::Heartbeat { round } => self.on_heartbeat(from, round, effects),
+            Message::Alive {
+                round,
+                promised,
+                leader,
+                chosen,
+            } => self.on_alive(from, round, promised, leader, chosen),
+            Message::Fetch { after, through } => self.on_fetch(from, after, through, effects),
+            Message::Learn { runs, chosen } => self.on_learn(from, runs, chosen, effects),
+            Message::SnapshotSent { through } => self.on_snapshot_sent(through),
+        }
+    }
+
+    #[inline]
+    fn request(&mut self, request: Request, effects: &mut Effects<Self>) {
+        match request {
+            Request::Propose { token, commands } => self.propose(token, commands, effects),
+            Request::Read { token } => self.on_read(token, effects),
+            Request::ChangeMembers { token, .. } => effects.emit(Event::Rejected {
+                token: Some(token),
+                reason: Reason::Impossible,
+            }),
+            Request::TransferLeadership { token, to } => self.transfer(token, to, effects),
+            Request::Cancel { token } => self.cancel(token),
+            Request::SnapshotTaken(manifest) => self.on_snapshot_taken(manifest, effects),
+            Request::SnapshotReceived { manifest, .. } => {
+                self.on_snapshot_received(manifest, effects);
+            }
+            Request::SnapshotProgress { .. } | Request::SnapshotFailed { .. } => {}
+        }
+    }
+
+    #[inline]
+    fn on_durable(&mut self, lsn: Lsn, effects: &mut Effects<Self>) {
+        self.since.settle(lsn);
+        match &mut self.role {
+            Role::Leader(leader) => leader.settle(lsn),
+            Role::Candidate(_) => self.own_promise_durable(effects),
+            Role::Follower => {}
+        }
+    }
+}

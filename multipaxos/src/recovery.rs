@@ -1,0 +1,122 @@
+//! Rebuilding a node from its records.
+
+use crate::{
+    config::Config,
+    election::Pulse,
+    node::{MultiPaxos, Role, StaticConfig},
+    record::Record,
+    slots::Slots,
+};
+use consensus_core::{
+    Ballot, Boot, Index, Lsn, NodeId, RecoverError, Since, contract::replicated_log::Manifest,
+    log::Run,
+};
+
+/// A node while its records are read.
+pub(crate) struct Recovery {
+    config: Config,
+    boot: Boot,
+    promised: Ballot,
+    since: Lsn,
+    newest: Lsn,
+    slots: Slots,
+    chosen: Index,
+    snapshot: Option<Manifest>,
+}
+
+impl Recovery {
+    pub(crate) fn new(config: Config, boot: Boot) -> Self {
+        Self {
+            config,
+            boot,
+            promised: Ballot::ZERO,
+            since: Lsn::ZERO,
+            newest: Lsn::ZERO,
+            slots: Slots::default(),
+            chosen: Index::ZERO,
+            snapshot: None,
+        }
+    }
+
+    pub(crate) fn replay(&mut self, lsn: Lsn, record: Record) -> Result<(), RecoverError> {
+        self.newest = lsn;
+        match record {
+            Record::Promised { ballot } => self.promise(lsn, ballot)?,
+            Record::Accepted { ballot, run } => {
+                self.promise(lsn, ballot)?;
+                self.put(ballot, &run);
+            }
+            Record::Learned { run } => {
+                if run.first() > self.chosen.next() {
+                    let reason = "its entries do not follow what is chosen before them";
+                    return Err(RecoverError { lsn, reason });
+                }
+                self.put(run.epoch().ballot(), &run);
+                self.chosen = self.chosen.max(run.last());
+            }
+            Record::Chosen { through } => {
+                // A snapshot may have taken the place of what this was about.
+                if through > self.slots.filled_through(self.chosen.next(), through) {
+                    let reason = "it calls slots chosen that are empty";
+                    return Err(RecoverError { lsn, reason });
+                }
+                self.chosen = self.chosen.max(through);
+            }
+            Record::Snapshot { manifest } => self.restore(manifest),
+        }
+        Ok(())
+    }
+
+    fn promise(&mut self, lsn: Lsn, ballot: Ballot) -> Result<(), RecoverError> {
+        if ballot < self.promised {
+            let reason = "its ballot is older than the promise before it";
+            return Err(RecoverError { lsn, reason });
+        }
+        if ballot > self.promised {
+            (self.promised, self.since) = (ballot, lsn);
+        }
+        Ok(())
+    }
+
+    /// What is chosen stays.
+    fn put(&mut self, ballot: Ballot, run: &Run) {
+        if let Some(rest) = run.cut(self.chosen.next()..run.last().next()) {
+            self.slots.put(ballot, rest);
+        }
+    }
+
+    fn restore(&mut self, manifest: Manifest) {
+        // The slots may lack what the snapshot covers: a replica is told of it before its own disk
+        // has the entries.
+        self.chosen = self.chosen.max(manifest.index);
+        self.slots.compact(manifest.index, manifest.epoch);
+        self.snapshot = Some(manifest);
+    }
+
+    pub(crate) fn finish(self) -> MultiPaxos {
+        let base = self.slots.base();
+        let chosen = self.chosen.max(base);
+        MultiPaxos {
+            own: Ballot {
+                round: 0,
+                node: self.config.node,
+                boot: self.boot,
+            },
+            pulse: Pulse::new(self.config.quorums.members(), self.config.node),
+            config: StaticConfig(self.config),
+            promised: self.promised,
+            slots: self.slots,
+            snapshot: self.snapshot,
+            chosen,
+            told: base,
+            chosen_recorded: chosen,
+            leader_chosen: Index::ZERO,
+            ahead: (Index::ZERO, NodeId(0)),
+            acknowledge: None,
+            since: Since::new(self.since, self.newest),
+            role: Role::Follower,
+            leader: Ballot::ZERO,
+            leader_told: None,
+        }
+    }
+}

@@ -1,0 +1,89 @@
+//! Snapshots: the protocol exchanges manifests, the drivers move the bytes.
+
+use crate::{
+    node::{MultiPaxos, Role},
+    record::Record,
+};
+use consensus_core::{
+    Ballot, Effects, Index, Lsn, NodeId,
+    contract::replicated_log::{Event, Manifest},
+};
+
+impl MultiPaxos {
+    /// Has the driver send this node's newest snapshot; none if there is none.
+    pub(crate) fn send_snapshot(
+        &self,
+        to: NodeId,
+        effects: &mut Effects<Self>,
+    ) -> Option<&Manifest> {
+        let manifest = self.snapshot.as_ref()?;
+        effects.emit(Event::SendSnapshot {
+            to,
+            manifest: manifest.clone(),
+        });
+        Some(manifest)
+    }
+
+    pub(crate) fn on_snapshot_sent(&mut self, _through: Index) {
+        self.pulse.leader_spoke |= self.leader != Ballot::ZERO;
+    }
+
+    /// This node's own snapshot is whole on its disk: what it covers may be trimmed.
+    pub(crate) fn on_snapshot_taken(&mut self, manifest: Manifest, effects: &mut Effects<Self>) {
+        if manifest.index <= self.slots.base() || manifest.index > self.told {
+            return;
+        }
+        effects.persist(Record::Snapshot {
+            manifest: manifest.clone(),
+        });
+        let through = self.trimming_point(manifest.index);
+        if let Some(epoch) = self.slots.epoch(through) {
+            self.slots.compact(through, epoch);
+        }
+        self.snapshot = Some(manifest);
+    }
+
+    /// Up to where slots may go: `covered`, less what is kept for replicas that are a little behind.
+    fn trimming_point(&self, covered: Index) -> Index {
+        let Role::Leader(leader) = &self.role else {
+            return covered;
+        };
+        let reached = leader.windows.iter().map(|window| window.through);
+        let behind = reached.min().unwrap_or(covered);
+        let mut through = covered;
+        let mut kept = 0;
+        for accepted in self
+            .slots
+            .runs()
+            .rev()
+            .skip_while(|accepted| accepted.run.first() > covered)
+        {
+            kept += accepted.run.payload_bytes();
+            if kept > self.config.options.keep_bytes || behind >= accepted.run.last() {
+                break;
+            }
+            through = accepted.run.first().previous();
+        }
+        through
+    }
+
+    /// Somebody's snapshot is whole, synced and verified here: the state begins anew from it. What
+    /// stands in later slots stays, for it was accepted there.
+    pub(crate) fn on_snapshot_received(&mut self, manifest: Manifest, effects: &mut Effects<Self>) {
+        if manifest.index <= self.chosen || matches!(self.role, Role::Leader(_)) {
+            return;
+        }
+        effects.persist(Record::Snapshot {
+            manifest: manifest.clone(),
+        });
+        self.slots.compact(manifest.index, manifest.epoch);
+        (self.chosen, self.told) = (manifest.index, manifest.index);
+        self.chosen_recorded = manifest.index;
+        self.snapshot = Some(manifest.clone());
+        // Held, and so is every event behind it: the application never applies the next entry to the
+        // old state.
+        effects.emit(Event::Restore(manifest));
+    }
+
+    pub(crate) fn on_reclaim(&mut self, _before: Lsn, _effects: &mut Effects<Self>) {}
+}
