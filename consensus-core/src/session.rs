@@ -33,6 +33,14 @@ struct Session {
     floor: Sequence,
 }
 
+impl Session {
+    fn is_newest(&self, sequence: Sequence) -> bool {
+        self.results
+            .back()
+            .is_none_or(|(newest, _)| *newest < sequence)
+    }
+}
+
 /// Who has asked for what, and what came of it.
 ///
 /// A session is opened by its own log entry and stays until more than `sessions_max` newer ones have
@@ -99,6 +107,11 @@ impl Sessions {
         if sequence <= session.floor {
             return Admission::Expired;
         }
+        // Nearly always the newest. Searching would touch memory that was last used many commands of
+        // other clients ago: with a thousand clients that was 40 % of a command's time.
+        if session.is_newest(sequence) {
+            return Admission::Execute;
+        }
         match session
             .results
             .binary_search_by_key(&sequence, |(known, _)| *known)
@@ -113,11 +126,14 @@ impl Sessions {
         let Some(session) = self.table.get_mut(&client) else {
             return;
         };
-        // Nearly always the newest: a binary search that starts at the back.
-        let position = session
-            .results
-            .partition_point(|(known, _)| *known < sequence);
-        session.results.insert(position, (sequence, result));
+        if session.is_newest(sequence) {
+            session.results.push_back((sequence, result));
+        } else {
+            let position = session
+                .results
+                .partition_point(|(known, _)| *known < sequence);
+            session.results.insert(position, (sequence, result));
+        }
         if session.results.len() > Self::WINDOW
             && let Some((forgotten, _)) = session.results.pop_front()
         {

@@ -43,6 +43,7 @@ impl Raft {
         self.commit = reached;
         if first {
             leader.reads.serve_from_now();
+            self.confirm_rounds(effects);
         }
         self.membership_committed(effects);
     }

@@ -18,6 +18,8 @@ use core::time::Duration;
 impl Raft {
     pub(crate) fn start(&mut self, effects: &mut Effects<Self>) {
         self.since.settle(effects.durable());
+        // It may have heard a leader just before it went down, whose lease counts on that.
+        self.sticky = self.config.lease_percent.is_some();
         self.tell_members(effects);
         if let Some(manifest) = self.members.snapshot() {
             effects.emit(Event::Restore(manifest.clone()));
@@ -52,7 +54,8 @@ impl Raft {
         self.leader = None;
         self.sticky = false;
         self.await_leader(effects);
-        if !self.voters().contains(self.config.node) {
+        // A node whose disk has not even stored its last term could not take office.
+        if !self.voters().contains(self.config.node) || !self.since.is_durable() {
             return;
         }
         if self.config.pre_vote {
@@ -129,6 +132,7 @@ impl Raft {
         }
         (self.term, self.vote) = (term, vote);
         let lsn = effects.persist(Record::HardState { term, vote });
+        self.marks.hard_state(lsn);
         self.since = Since::new(lsn, effects.durable());
     }
 
@@ -354,6 +358,9 @@ impl Raft {
         self.since.settle(lsn);
         match &mut self.role {
             Role::Leader(leader) => {
+                if let Some(waiting) = &mut leader.waiting {
+                    waiting.settle(lsn);
+                }
                 if let Some(own) = leader.unsynced.settle_newest(lsn) {
                     leader.own = own;
                     leader.moved = true;
@@ -391,6 +398,8 @@ impl Raft {
             own: last,
             moved: false,
             uncommitted_bytes: 0,
+            waiting: None,
+            idle: 0,
             reads: Reads::default(),
             transfer: None,
         }));
@@ -404,9 +413,7 @@ impl Raft {
             Timer::Heartbeat,
             self.config.heartbeat..=self.config.heartbeat,
         );
-        if self.config.check_quorum {
-            effects.set_timer(Timer::CheckQuorum, shortest..=shortest);
-        }
+        effects.set_timer(Timer::CheckQuorum, shortest..=shortest);
         // An entry of the own term, so that those before it can be committed [Ongaro14 §6.4].
         let place = Place {
             kind: EntryKind::Noop,
@@ -415,12 +422,30 @@ impl Raft {
         self.append_own(Run::single(place, b""), effects);
     }
 
+    /// An idle leader writes something after so many checks: a disk that hangs, or is full, shows
+    /// only when it is asked.
+    const IDLE_CHECKS: u8 = 8;
+
+    /// Once an election timeout: a leader that does not hear from a quorum [Ongaro14 §6.2], or whose
+    /// own disk has had a record waiting all that time, leaves leadership to others.
     pub(crate) fn on_check_quorum(&mut self, effects: &mut Effects<Self>) {
         let shortest = *self.config.election_timeout.start();
-        let node = self.config.node;
+        let (node, commit) = (self.config.node, self.commit);
         let Role::Leader(leader) = &mut self.role else {
             return;
         };
+        if leader.waiting.take().is_some_and(|w| !w.is_durable()) {
+            return self.resign(effects);
+        }
+        leader.idle += 1;
+        if leader.idle >= Self::IDLE_CHECKS {
+            effects.persist(Record::Commit { index: commit });
+        }
+        let (last, durable) = (effects.last(), effects.durable());
+        if last > durable {
+            leader.waiting = Some(Since::new(last, durable));
+            leader.idle = 0;
+        }
         let active: Vec<NodeId> = leader
             .progress
             .iter()
@@ -431,9 +456,10 @@ impl Raft {
             .progress
             .iter_mut()
             .for_each(|progress| progress.active = false);
-        if self
-            .voters()
-            .is_quorum(|n| n == node || active.contains(&n))
+        if !self.config.check_quorum
+            || self
+                .voters()
+                .is_quorum(|n| n == node || active.contains(&n))
         {
             effects.set_timer(Timer::CheckQuorum, shortest..=shortest);
         } else {

@@ -14,6 +14,7 @@ mod message;
 mod node;
 mod progress;
 mod read;
+mod reclaim;
 mod record;
 mod recovery;
 mod replication;

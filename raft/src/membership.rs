@@ -243,8 +243,7 @@ impl Raft {
         leader.moved = true;
     }
 
-    /// The newest membership may just have been committed: a joint one is left, and a leader that is
-    /// no voter any more steps down [Ongaro14 §4.2.2].
+    /// The newest membership may just have been committed: a joint one is left [Ongaro14 §4.3].
     pub(crate) fn membership_committed(&mut self, effects: &mut Effects<Self>) {
         let (index, newest) = self.members.newest();
         if *index > self.commit || !matches!(self.role, Role::Leader(_)) {
@@ -254,7 +253,17 @@ impl Raft {
             let mut next = newest.clone();
             next.outgoing.clear();
             self.append_membership(&next, effects);
-        } else if !self.voters().contains(self.config.node) && self.told >= *index {
+        }
+    }
+
+    /// A leader that is no voter any more manages the group until that is committed and announced,
+    /// then steps down [Ongaro14 §4.2.2].
+    #[inline]
+    pub(crate) fn leave_when_removed(&mut self, effects: &mut Effects<Self>) {
+        if !self.voters().contains(self.config.node)
+            && self.members.newest().0 <= self.commit
+            && matches!(self.role, Role::Leader(_))
+        {
             self.resign(effects);
         }
     }

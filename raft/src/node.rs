@@ -47,6 +47,10 @@ pub(crate) struct Leader {
     /// Payload bytes proposed and not committed.
     pub(crate) uncommitted_bytes: usize,
     pub(crate) reads: Reads,
+    /// A record that waited for the disk when the quorum was last checked.
+    pub(crate) waiting: Option<Since>,
+    /// Quorum checks since the own disk last had something to do.
+    pub(crate) idle: u8,
     /// The heir, while leadership is handed over.
     pub(crate) transfer: Option<crate::transfer::Transfer>,
 }
@@ -98,6 +102,7 @@ pub struct Raft {
     /// The leader waits for an acknowledgement.
     pub(crate) ack: bool,
     pub(crate) members: crate::membership::Configurations,
+    pub(crate) marks: crate::reclaim::Marks,
 }
 
 /// The configuration, out of the way of comparisons: it never changes, so it never tells two states
@@ -139,7 +144,7 @@ impl Protocol for Raft {
         for (lsn, record) in records {
             recovery.replay(lsn, record)?;
         }
-        Ok(recovery.finish())
+        recovery.finish()
     }
 
     #[inline]

@@ -4,9 +4,13 @@ use crate::{
     config::Config,
     membership::Configurations,
     node::{Raft, Role, StaticConfig},
+    reclaim::Marks,
     record::Record,
 };
-use consensus_core::{Index, Lsn, NodeId, RecoverError, Since, log::Tail};
+use consensus_core::{
+    Index, Lsn, NodeId, RecoverError, Since,
+    log::{Run, Tail},
+};
 
 /// A node while its records are read.
 pub(crate) struct Recovery {
@@ -16,8 +20,12 @@ pub(crate) struct Recovery {
     since: Lsn,
     newest: Lsn,
     log: Tail,
+    /// The log begins in its middle: what was before has been released, so a snapshot that covers it
+    /// must follow.
+    provisional: bool,
     commit: Index,
     members: Configurations,
+    marks: Marks,
 }
 
 impl Recovery {
@@ -30,8 +38,10 @@ impl Recovery {
             since: Lsn::ZERO,
             newest: Lsn::ZERO,
             log: Tail::default(),
+            provisional: false,
             commit: Index::ZERO,
             members,
+            marks: Marks::default(),
         }
     }
 
@@ -44,14 +54,17 @@ impl Recovery {
                     return contradiction("its term is older than the one before");
                 }
                 (self.term, self.vote, self.since) = (term, vote, lsn);
+                self.marks.hard_state(lsn);
             }
             Record::Append { run } => {
+                self.begin_in_the_middle(&run);
                 if run.first() <= self.log.base() || run.first() > self.log.last().next() {
                     return contradiction("its entries do not follow the log before it");
                 }
                 self.log.truncate(run.first().previous());
                 self.members.truncate(run.first());
                 self.members.appended(&run);
+                self.marks.appended(lsn, run.first());
                 self.log.append(run);
             }
             Record::Commit { index } => self.commit = self.commit.max(index),
@@ -63,17 +76,41 @@ impl Recovery {
                     self.log.compact(manifest.index);
                 } else if manifest.index > self.log.base() {
                     self.log = Tail::after(manifest.index, manifest.epoch);
+                    // What stood there about members is gone with the entries that said so.
+                    self.members.truncate(Index::ZERO);
                 }
-                self.members.restored(manifest);
+                if manifest.index >= self.log.base() {
+                    self.provisional = false;
+                    self.members.restored(manifest);
+                }
+                self.marks.snapshot(lsn);
+                self.marks.compacted(self.log.base(), self.log.last());
             }
         }
         Ok(())
     }
 
-    pub(crate) fn finish(self) -> Raft {
+    /// Until a snapshot says where the log begins, the first entries found may lie in its middle.
+    fn begin_in_the_middle(&mut self, run: &Run) {
+        let before = run.first().previous();
+        let empty = self.members.snapshot().is_none() && self.log.last() == Index::ZERO;
+        if (empty && before > Index::ZERO) || (self.provisional && before < self.log.base()) {
+            self.provisional = before > Index::ZERO;
+            self.log = Tail::after(before, run.previous());
+            self.members.truncate(Index::ZERO);
+        }
+    }
+
+    pub(crate) fn finish(self) -> Result<Raft, RecoverError> {
+        if self.provisional {
+            return Err(RecoverError {
+                lsn: self.newest,
+                reason: "the log begins in its middle and no snapshot covers what was before",
+            });
+        }
         let base = self.log.base();
         let commit = self.commit.min(self.log.last()).max(base);
-        Raft {
+        Ok(Raft {
             config: StaticConfig(self.config),
             term: self.term,
             vote: self.vote,
@@ -91,6 +128,7 @@ impl Recovery {
             leader_commit: Index::ZERO,
             ack: false,
             members: self.members,
-        }
+            marks: self.marks,
+        })
     }
 }

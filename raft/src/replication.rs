@@ -50,6 +50,7 @@ impl Raft {
             return;
         };
         let lsn = effects.persist(Record::Append { run: run.clone() });
+        self.marks.appended(lsn, run.first());
         leader.unsynced.push(lsn, run.last());
         self.log.append(run);
     }
@@ -61,6 +62,7 @@ impl Raft {
         self.start_read_round(now, effects);
         self.replicate(effects);
         self.drive_transfer(effects);
+        self.leave_when_removed(effects);
     }
 
     /// Makes one run of everything proposed in this batch.
@@ -301,7 +303,8 @@ impl Raft {
         self.leader_commit = self.leader_commit.max(commit);
         self.ack = true;
         if before == self.log.last() {
-            effects.persist(Record::Append { run: run.clone() });
+            let lsn = effects.persist(Record::Append { run: run.clone() });
+            self.marks.appended(lsn, run.first());
             if run.kind() == EntryKind::Membership {
                 self.membership_appended(&run, effects);
             }
@@ -326,7 +329,8 @@ impl Raft {
             "leader completeness: {rest:?} would replace committed entries up to {}",
             self.commit
         );
-        effects.persist(Record::Append { run: rest.clone() });
+        let lsn = effects.persist(Record::Append { run: rest.clone() });
+        self.marks.appended(lsn, rest.first());
         self.truncate_members(rest.first(), effects);
         self.log.truncate(rest.first().previous());
         if rest.kind() == EntryKind::Membership {
@@ -346,14 +350,17 @@ impl Raft {
             return;
         }
         self.leader_commit = self.leader_commit.max(commit);
-        // Held like any answer, for it says which term this node is in.
-        effects.send(
-            from,
-            Message::Heard {
-                term: self.term,
-                round,
-            },
-        );
+        // It says which term this node is in, and nothing else that its disk must hold: entries on
+        // their way to the disk do not delay reads and leadership.
+        let heard = Message::Heard {
+            term: self.term,
+            round,
+        };
+        if self.since.is_durable() {
+            effects.send_early(from, heard, Early::Authority(self.since.lsn()));
+        } else {
+            effects.send(from, heard);
+        }
     }
 
     #[inline]

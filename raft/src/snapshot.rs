@@ -4,11 +4,11 @@ use crate::{
     membership::Configurations,
     message::Message,
     node::{Raft, Role},
-    progress::Progress,
+    progress::{Flow, Progress},
     record::Record,
 };
 use consensus_core::{
-    Early, Effects, Index, Lsn, NodeId,
+    Early, Effects, Index, NodeId,
     contract::replicated_log::{Event, Manifest},
     log::Tail,
 };
@@ -39,15 +39,18 @@ pub(crate) fn send_snapshot(
 impl Raft {
     /// This node's own snapshot is whole on its disk: what it covers may leave the log.
     pub(crate) fn on_snapshot_taken(&mut self, manifest: Manifest, effects: &mut Effects<Self>) {
-        if manifest.index <= self.log.base() || manifest.index > self.told {
+        let newest = self.members.snapshot().map_or(Index::ZERO, |m| m.index);
+        if manifest.index <= newest || manifest.index > self.told {
             return;
         }
-        effects.persist(Record::Snapshot {
+        let lsn = effects.persist(Record::Snapshot {
             manifest: manifest.clone(),
         });
+        self.marks.snapshot(lsn);
         let through = self.compaction_point(manifest.index);
         self.members.restored(manifest);
         self.log.compact(through);
+        self.marks.compacted(self.log.base(), self.log.last());
     }
 
     /// Up to where the log may go: `covered`, less what is kept for followers that are a little behind
@@ -73,6 +76,13 @@ impl Raft {
                 }
                 through = run.first().previous();
             }
+            // What follows a snapshot under way is kept until it has arrived: a follower that takes
+            // longer to install it than this node to take the next one would never catch up.
+            let under_way = leader.progress.iter().filter_map(|p| match p.flow {
+                Flow::Snapshot(at) => Some(at),
+                Flow::Probe(_) | Flow::Replicate => None,
+            });
+            through = under_way.fold(through, Index::min);
         }
         through
     }
@@ -104,15 +114,17 @@ impl Raft {
         if manifest.index <= self.commit || self.leader != Some(from) {
             return;
         }
-        effects.persist(Record::Snapshot {
+        let lsn = effects.persist(Record::Snapshot {
             manifest: manifest.clone(),
         });
+        self.marks.snapshot(lsn);
         if self.log.epoch(manifest.index) == Some(manifest.epoch) {
             self.log.compact(manifest.index);
         } else {
             self.log = Tail::after(manifest.index, manifest.epoch);
             self.members.truncate(Index::ZERO);
         }
+        self.marks.compacted(self.log.base(), self.log.last());
         (self.commit, self.told) = (manifest.index, manifest.index);
         self.commit_recorded = manifest.index;
         self.verified = self.verified.max(manifest.index);
@@ -138,6 +150,4 @@ impl Raft {
     pub(crate) fn on_snapshot_failed(&mut self, peer: NodeId) {
         self.on_unreachable(peer);
     }
-
-    pub(crate) fn on_reclaim(&mut self, _before: Lsn, _effects: &mut Effects<Self>) {}
 }

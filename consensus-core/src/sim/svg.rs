@@ -12,6 +12,7 @@ use alloc::{
     collections::{BTreeMap, BTreeSet},
     format,
     string::{String, ToString},
+    vec::Vec,
 };
 use core::fmt::Write as _;
 
@@ -19,6 +20,8 @@ const MARGIN: i64 = 330;
 const COLUMN: i64 = 250;
 const ROW: i64 = 19;
 const TOP: i64 = 112;
+/// Room for what stands to the right of the last line.
+const RIGHT: i64 = 110;
 /// Letters that fit beside a line.
 const FIT: usize = 36;
 
@@ -38,7 +41,10 @@ text{font:11px ui-sans-serif,system-ui,sans-serif;fill:#222}\
 
 /// A self-contained SVG document.
 pub(crate) fn draw(title: &str, nodes: u16, happenings: &[Happening]) -> String {
-    let mut picture = Picture::new(nodes, happenings);
+    // That a node runs from the start goes without saying.
+    let says = |happening: &&Happening| !matches!(happening.what, What::Restarted { boot, .. } if boot.0 <= 1);
+    let happenings: Vec<Happening> = happenings.iter().filter(says).cloned().collect();
+    let mut picture = Picture::new(nodes, &happenings);
     picture.lives();
     for (row, happening) in happenings.iter().enumerate() {
         picture.row(row, happening);
@@ -114,6 +120,10 @@ impl<'a> Picture<'a> {
             marks,
             texts,
         }
+    }
+
+    fn wide(&self) -> i64 {
+        MARGIN + i64::from(self.nodes) * COLUMN + RIGHT
     }
 
     fn line(&mut self, class: &str, from: (i64, i64), to: (i64, i64)) {
@@ -241,14 +251,14 @@ impl<'a> Picture<'a> {
                 self.cross((x(node), y(row)), 7);
                 let text = match lost {
                     0 => String::from("crashes"),
+                    1 => String::from("crashes, 1 record lost"),
                     lost => format!("crashes, {lost} records lost"),
                 };
                 self.beside(node, row, "bad", true, &text);
             }
-            What::Restarted { boot, .. } if boot.0 > 1 => {
+            What::Restarted { boot, .. } => {
                 self.beside(node, row, "asked", true, &format!("starts, run {boot}"));
             }
-            What::Restarted { .. } => {}
             What::Told(text) => self.beside(node, row, "told", true, &short(text)),
             What::Answered(text) => self.beside(node, row, "told", true, &short(text)),
             What::Input(text) => self.beside(node, row, "asked", false, &short(text)),
@@ -257,7 +267,7 @@ impl<'a> Picture<'a> {
     }
 
     fn step(&mut self, row: usize, text: &str) {
-        let (at, wide) = (y(row), MARGIN + i64::from(self.nodes) * COLUMN);
+        let (at, wide) = (y(row), self.wide());
         self.line("rule", (8, at - ROW / 2), (wide, at - ROW / 2));
         let text = match text.char_indices().nth(48) {
             None => escape(text),
@@ -286,7 +296,7 @@ impl<'a> Picture<'a> {
     }
 
     fn finish(self, title: &str) -> String {
-        let wide = MARGIN + i64::from(self.nodes) * COLUMN;
+        let wide = self.wide();
         let tall = y(self.happenings.len()) + 24;
         let mut out = format!(
             "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {wide} {tall}\" width=\"{wide}\" height=\"{tall}\">\

@@ -6,7 +6,7 @@ use crate::{
     check::{Entry, linearizable},
     contract::register::Version,
     kv,
-    service::Answer,
+    service::{Answer, Refusal},
 };
 use alloc::{collections::BTreeMap, format, string::ToString, vec::Vec};
 use bytes::Bytes;
@@ -128,7 +128,8 @@ impl Workload for KeyValue {
             return;
         };
         match answer {
-            Answer::Unknown => {}
+            // An expired session may have carried it out before it expired.
+            Answer::Unknown | Answer::Refused(Refusal::SessionExpired) => {}
             Answer::Refused(_) => self.history[place] = None,
             Answer::Done(body) => {
                 let Some(entry) = &mut self.history[place] else {

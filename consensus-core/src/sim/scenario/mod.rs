@@ -37,6 +37,7 @@ mod golden;
 mod plain;
 mod play;
 mod register;
+mod stage;
 mod step;
 
 pub use commit::CommitWords;
