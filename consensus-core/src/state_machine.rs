@@ -50,6 +50,13 @@ pub trait StateMachine {
         Bytes::new()
     }
 
+    /// Answers a call that asks which node leads; none when it asks something else. Not linearizable:
+    /// what this node believes.
+    fn who_leads(&self, body: &[u8], leader: Option<crate::NodeId>) -> Option<Bytes> {
+        let _ = (body, leader);
+        None
+    }
+
     /// A frozen view of the state, read in chunks while the state moves on. Must hold what it needs
     /// itself: it is taken on the applying task and read on another.
     type Snapshot: Iterator<Item = Bytes> + 'static;

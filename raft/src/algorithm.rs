@@ -11,6 +11,7 @@ use consensus_core::{
     Algorithm, Boot, Contract, DiskId, Members, NodeId,
     contract::replicated_log::{Member, Membership},
     service::{
+        Unrest,
         key_value::KeyValue,
         replicated_log::{Limits, LogService},
     },
@@ -36,6 +37,12 @@ pub struct Options {
     pub append_bytes_max: usize,
     /// See [`Config::inflight_appends_max`].
     pub inflight_appends_max: usize,
+    /// See [`Config::keep_bytes`].
+    pub keep_bytes: usize,
+    /// See [`Limits::snapshot_bytes`].
+    pub snapshot_bytes: usize,
+    /// See [`Limits::unrest`].
+    pub unrest: Unrest,
 }
 
 impl Default for Options {
@@ -50,6 +57,9 @@ impl Default for Options {
             parallel_write: config.parallel_write,
             append_bytes_max: config.append_bytes_max,
             inflight_appends_max: config.inflight_appends_max,
+            keep_bytes: config.keep_bytes,
+            snapshot_bytes: 0,
+            unrest: Unrest::default(),
         }
     }
 }
@@ -84,14 +94,20 @@ impl Algorithm for Raft {
             parallel_write: options.parallel_write,
             append_bytes_max: options.append_bytes_max,
             inflight_appends_max: options.inflight_appends_max,
+            keep_bytes: options.keep_bytes,
             ..Config::new(node, membership)
         };
         config.validate().map_err(|error| error.to_string())?;
         Ok(config)
     }
 
-    fn service(_: &Options, _: &Members, node: NodeId, _: Boot) -> Self::Service {
-        LogService::new(node, KeyValue::default(), Limits::default())
+    fn service(options: &Options, _: &Members, node: NodeId, _: Boot) -> Self::Service {
+        let limits = Limits {
+            snapshot_bytes: options.snapshot_bytes,
+            unrest: options.unrest,
+            ..Limits::default()
+        };
+        LogService::new(node, KeyValue::default(), limits)
     }
 
     fn draw(_: &Members, chance: &mut dyn FnMut(RangeInclusive<u64>) -> u64) -> Options {
@@ -114,6 +130,24 @@ impl Algorithm for Raft {
                 256
             } else {
                 chance(1..=4) as usize
+            },
+            keep_bytes: if chance(0..=1) == 0 {
+                0
+            } else {
+                chance(0..=2_000) as usize
+            },
+            snapshot_bytes: if chance(0..=2) == 0 {
+                0
+            } else {
+                chance(30..=1_000) as usize
+            },
+            unrest: Unrest {
+                every: if chance(0..=1) == 0 {
+                    0
+                } else {
+                    chance(5..=40)
+                },
+                voters: false,
             },
         }
     }

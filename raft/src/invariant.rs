@@ -34,12 +34,25 @@ pub struct RaftInvariants {
     /// Every entry any application was told: epoch and digest.
     committed: BTreeMap<Index, (Epoch, u64)>,
     /// What each node's disk holds.
-    disks: BTreeMap<NodeId, BTreeMap<Index, Epoch>>,
+    disks: BTreeMap<NodeId, Disk>,
     /// The term and the end of each leader's log.
     ends: BTreeMap<NodeId, (u64, Index)>,
     /// Voters, while no change has been logged.
     voters: Option<usize>,
     judged: [u64; 7],
+}
+
+/// What a disk holds: everything up to `covered` as part of a state, the rest as entries.
+#[derive(Clone, Debug, Default)]
+struct Disk {
+    covered: Index,
+    entries: BTreeMap<Index, Epoch>,
+}
+
+impl Disk {
+    fn holds(&self, index: Index, epoch: Epoch) -> bool {
+        index <= self.covered || self.entries.get(&index) == Some(&epoch)
+    }
 }
 
 /// Fowler–Noll–Vo: the same on every machine and in every release.
@@ -112,8 +125,9 @@ impl RaftInvariants {
             })?;
         }
         let disk = self.disks.entry(node).or_default();
-        disk.split_off(&run.first());
-        disk.extend((run.first().0..=run.last().0).map(|index| (Index(index), run.epoch())));
+        disk.entries.split_off(&run.first());
+        disk.entries
+            .extend((run.first().0..=run.last().0).map(|index| (Index(index), run.epoch())));
         Ok(())
     }
 
@@ -137,7 +151,7 @@ impl RaftInvariants {
         let holding = self
             .disks
             .values()
-            .filter(|disk| disk.get(&last) == Some(&epoch))
+            .filter(|disk| disk.holds(last, epoch))
             .count();
         self.judge(QUORUM_ON_DISK, holding >= majority(voters), || {
             format!("node {node} was told {last} of term {epoch}, which {holding} disks hold")
@@ -231,12 +245,12 @@ impl Invariants<Raft> for RaftInvariants {
                 self.log_matching(node, run)
             }
             Record::Snapshot { manifest } => {
-                // What it covers is held, as part of a state and no longer as entries.
-                self.voters = None;
-                self.disks
-                    .entry(node)
-                    .or_default()
-                    .retain(|index, _| *index > manifest.index);
+                let disk = self.disks.entry(node).or_default();
+                if !disk.holds(manifest.index, manifest.epoch) {
+                    disk.entries.clear();
+                }
+                disk.covered = disk.covered.max(manifest.index);
+                disk.entries.retain(|index, _| *index > manifest.index);
                 Ok(())
             }
             Record::HardState { .. } | Record::Commit { .. } => Ok(()),

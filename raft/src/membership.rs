@@ -50,6 +50,13 @@ impl Configurations {
         self.appended.last().unwrap_or(&self.base)
     }
 
+    /// Who belonged as of an entry that is not older than the base.
+    pub(crate) fn as_of(&self, index: Index) -> &Membership {
+        let before = |(at, _): &&(Index, Membership)| *at <= index;
+        let newest = self.appended.iter().rev().find(before);
+        &newest.unwrap_or(&self.base).1
+    }
+
     pub(crate) const fn voters(&self) -> &Joint {
         &self.voters
     }

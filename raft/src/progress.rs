@@ -152,10 +152,12 @@ impl Progress {
         self.flow = Flow::Snapshot(through);
     }
 
-    /// The snapshot did not arrive: find out again what it has.
+    /// The snapshot did not arrive: find out again what it has, after a heartbeat. At once, a
+    /// transfer that fails at once would be tried for ever within one moment.
     pub(crate) fn snapshot_failed(&mut self) {
         if matches!(self.flow, Flow::Snapshot(_)) {
-            self.flow = Flow::Probe(false);
+            self.flow = Flow::Probe(true);
+            self.stalled_at = None;
             self.next = self.matched.next();
         }
     }

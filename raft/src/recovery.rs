@@ -58,8 +58,8 @@ impl Recovery {
             }
             Record::Append { run } => {
                 self.begin_in_the_middle(&run);
-                if run.first() <= self.log.base() || run.first() > self.log.last().next() {
-                    return contradiction("its entries do not follow the log before it");
+                if run.first() <= self.log.base() {
+                    return contradiction("its entries lie before the beginning of the log");
                 }
                 self.log.truncate(run.first().previous());
                 self.members.truncate(run.first());
@@ -90,11 +90,11 @@ impl Recovery {
         Ok(())
     }
 
-    /// Until a snapshot says where the log begins, the first entries found may lie in its middle.
+    /// What a snapshot covers may have been released already while an older record, of a snapshot
+    /// before that even, is still here: the log begins anew after such a gap.
     fn begin_in_the_middle(&mut self, run: &Run) {
         let before = run.first().previous();
-        let empty = self.members.snapshot().is_none() && self.log.last() == Index::ZERO;
-        if (empty && before > Index::ZERO) || (self.provisional && before < self.log.base()) {
+        if before > self.log.last() || (self.provisional && before < self.log.base()) {
             self.provisional = before > Index::ZERO;
             self.log = Tail::after(before, run.previous());
             self.members.truncate(Index::ZERO);

@@ -38,11 +38,17 @@ pub(crate) fn send_snapshot(
 
 impl Raft {
     /// This node's own snapshot is whole on its disk: what it covers may leave the log.
-    pub(crate) fn on_snapshot_taken(&mut self, manifest: Manifest, effects: &mut Effects<Self>) {
+    pub(crate) fn on_snapshot_taken(
+        &mut self,
+        mut manifest: Manifest,
+        effects: &mut Effects<Self>,
+    ) {
         let newest = self.members.snapshot().map_or(Index::ZERO, |m| m.index);
         if manifest.index <= newest || manifest.index > self.told {
             return;
         }
+        // The application may not know: it hears of members when they are appended.
+        manifest.members = self.members.as_of(manifest.index).clone();
         let lsn = effects.persist(Record::Snapshot {
             manifest: manifest.clone(),
         });

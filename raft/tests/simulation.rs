@@ -2,7 +2,8 @@
 
 use consensus_core::{
     fault::FaultKind,
-    sim::{Outcome, Settings, run},
+    service::Unrest,
+    sim::{Outcome, Settings, run, run_with},
 };
 use raft::Raft;
 use std::collections::BTreeMap;
@@ -20,6 +21,7 @@ fn three_hundred_seeds_keep_every_promise() {
     let mut faults: BTreeMap<FaultKind, u64> = BTreeMap::new();
     let mut checks: BTreeMap<&str, u64> = BTreeMap::new();
     let (mut events, mut operations, mut unknown) = (0, 0, 0);
+    let mut snapshots = (0, 0);
     for seed in 0..300 {
         let outcome = run::<Raft>(seed, &Settings::default());
         assert!(outcome.violation.is_none(), "{}", replay(&outcome));
@@ -34,9 +36,11 @@ fn three_hundred_seeds_keep_every_promise() {
         events += outcome.events;
         operations += outcome.operations;
         unknown += outcome.unknown;
+        snapshots.0 += outcome.snapshots.0;
+        snapshots.1 += outcome.snapshots.1;
     }
     println!(
-        "{events} events, {operations} operations ({unknown} unknown), {faults:?}, {checks:?}"
+        "{events} events, {operations} operations ({unknown} unknown), {snapshots:?} snapshots kept and received, {faults:?}, {checks:?}"
     );
     assert!(
         faults.len() >= 12,
@@ -46,8 +50,69 @@ fn three_hundred_seeds_keep_every_promise() {
         operations - unknown > 10_000,
         "few operations were answered: {operations}"
     );
+    assert!(
+        snapshots.0 > 1_000 && snapshots.1 > 30,
+        "few snapshots: {snapshots:?}"
+    );
     let idle: Vec<_> = checks.iter().filter(|(_, n)| **n == 0).collect();
     assert!(idle.is_empty(), "never judged: {idle:?}");
+}
+
+/// Voters come and go, one at a time and jointly. The core that is healed in the end may be no quorum
+/// of those that are left, so progress is not owed; everything else is.
+#[test]
+fn members_and_leaders_may_change_under_faults() {
+    let restless = |options: &mut raft::Options| {
+        options.unrest = Unrest {
+            every: 7,
+            voters: true,
+        };
+    };
+    let mut alive = 0;
+    for seed in 0..200 {
+        let outcome = run_with::<Raft>(seed, &Settings::default(), &restless, None);
+        match &outcome.violation {
+            None => alive += 1,
+            Some(violation) => assert_eq!(violation.property, "liveness", "{}", replay(&outcome)),
+        }
+    }
+    println!("{alive} of 200 healed cores were a quorum");
+    assert!(alive > 50, "hardly anything was done: {alive}");
+}
+
+/// Nothing is kept for those who are behind: they need snapshots.
+#[test]
+fn nodes_that_fall_behind_catch_up_by_snapshots() {
+    let forgetful = |options: &mut raft::Options| {
+        (options.snapshot_bytes, options.keep_bytes) = (60, 0);
+    };
+    let mut snapshots = (0, 0);
+    for seed in 0..100 {
+        let outcome = run_with::<Raft>(seed, &Settings::default(), &forgetful, None);
+        assert!(outcome.violation.is_none(), "{}", replay(&outcome));
+        snapshots.0 += outcome.snapshots.0;
+        snapshots.1 += outcome.snapshots.1;
+    }
+    println!("{snapshots:?} snapshots kept and received");
+    assert!(
+        snapshots.0 > 1_000 && snapshots.1 > 60,
+        "few snapshots: {snapshots:?}"
+    );
+}
+
+/// Without the quorum check a leader that hears nobody stays leader for as long as it is heard, so
+/// progress is only owed where links work in both directions or in none.
+#[test]
+fn without_the_quorum_check_safety_holds() {
+    let unchecked = |options: &mut raft::Options| {
+        (options.check_quorum, options.lease_percent) = (false, None);
+    };
+    for seed in 0..100 {
+        let outcome = run_with::<Raft>(seed, &Settings::default(), &unchecked, None);
+        if let Some(violation) = &outcome.violation {
+            assert_eq!(violation.property, "liveness", "{}", replay(&outcome));
+        }
+    }
 }
 
 /// One seed decides everything.

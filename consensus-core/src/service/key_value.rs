@@ -1,7 +1,7 @@
 //! The key-value store that harnesses replicate, as a state machine.
 
 use crate::{
-    Decoder, Field, Index, StateMachine,
+    Decoder, Field, Index, NodeId, StateMachine,
     contract::register::Version,
     kv::{Operation, Outcome, decode, encode},
 };
@@ -74,6 +74,14 @@ impl StateMachine for KeyValue {
             Ok(Operation::Get { key }) => encode(&self.get(applied, &key)),
             _ => Bytes::new(),
         }
+    }
+
+    fn who_leads(&self, body: &[u8], leader: Option<NodeId>) -> Option<Bytes> {
+        let asked = encode(&Operation::WhoLeads {});
+        (body == asked).then(|| {
+            let node = leader.unwrap_or(NodeId(0));
+            encode(&Outcome::Leader { node })
+        })
     }
 
     type Snapshot = alloc::vec::IntoIter<Bytes>;

@@ -10,6 +10,11 @@ pub mod key_value;
 pub mod locks;
 pub mod register;
 pub mod replicated_log;
+mod snapshot;
+mod unrest;
+
+pub use snapshot::{SnapshotOrder, SnapshotReport};
+pub use unrest::Unrest;
 
 use crate::{ClientId, NodeId, Protocol, Sequence, Time};
 use alloc::vec::Vec;
@@ -81,6 +86,8 @@ pub struct Outbox<P: Protocol> {
     pub requests: Vec<P::Request>,
     /// For clients. Each call is answered at most once.
     pub answers: Vec<(CallId, Answer)>,
+    /// For the driver. Done in order, before the service hears anything else.
+    pub snapshots: Vec<SnapshotOrder>,
 }
 
 impl<P: Protocol> Default for Outbox<P> {
@@ -88,6 +95,7 @@ impl<P: Protocol> Default for Outbox<P> {
         Self {
             requests: Vec::new(),
             answers: Vec::new(),
+            snapshots: Vec::new(),
         }
     }
 }
@@ -109,6 +117,11 @@ pub trait Service<P: Protocol> {
 
     /// The protocol tells.
     fn event(&mut self, now: Time, event: P::Event, out: &mut Outbox<P>);
+
+    /// The driver has done something about a snapshot. Only for services that order any.
+    fn snapshot(&mut self, now: Time, report: SnapshotReport, out: &mut Outbox<P>) {
+        let _ = (now, report, out);
+    }
 
     /// When [`wake`](Self::wake) wants to be called next, if ever.
     fn next_wake(&self) -> Option<Time> {

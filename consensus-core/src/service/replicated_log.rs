@@ -1,9 +1,11 @@
 //! The application's side of a replicated log: sessions, the state machine, and the three outcomes.
 
-use super::{Answer, Call, CallId, Outbox, Refusal, Service};
+use super::{
+    Answer, Call, CallId, Outbox, Refusal, Service, SnapshotOrder, SnapshotReport, Unrest,
+};
 use crate::{
     ClientId, Decoder, Epoch, Field, Index, NodeId, Protocol, Sequence, StateMachine, Time, Token,
-    contract::replicated_log::{Event, Reason, Request},
+    contract::replicated_log::{Event, Manifest, Membership, Reason, Request, SnapshotId},
     log::{Commands, EntryKind, Run},
     session::{Admission, Sessions},
 };
@@ -45,6 +47,11 @@ pub struct Limits {
     /// Open sessions. Default 100,000; must be the same on every node, for expiry is decided by the
     /// log.
     pub sessions_max: usize,
+    /// A snapshot is taken when so many bytes of commands have been applied since the last one.
+    /// Default 0: never, for drivers that cannot keep any.
+    pub snapshot_bytes: usize,
+    /// For simulations: what is asked for unasked. Default: nothing.
+    pub unrest: Unrest,
 }
 
 impl Default for Limits {
@@ -53,6 +60,8 @@ impl Default for Limits {
             calls_max: 65_536,
             command_bytes_max: 1 << 20,
             sessions_max: 100_000,
+            snapshot_bytes: 0,
+            unrest: Unrest::default(),
         }
     }
 }
@@ -78,6 +87,11 @@ pub struct LogService<S> {
     sessions: Sessions,
     limits: Limits,
     applied: Index,
+    /// The epoch of that entry, and who belonged to the group as of it.
+    epoch: Epoch,
+    members: Membership,
+    /// Bytes of commands applied since the last snapshot; none while one is being kept.
+    unsaved: Option<usize>,
     leader: Option<NodeId>,
     next_token: u64,
     /// Handed to the protocol, place not yet known.
@@ -101,6 +115,13 @@ impl<S: StateMachine> LogService<S> {
             sessions: Sessions::new(limits.sessions_max),
             limits,
             applied: Index::ZERO,
+            epoch: Epoch::ZERO,
+            members: Membership {
+                voters: Vec::new(),
+                outgoing: Vec::new(),
+                learners: Vec::new(),
+            },
+            unsaved: Some(0),
             leader: None,
             next_token: 0,
             proposed: BTreeMap::new(),
@@ -181,7 +202,12 @@ impl<S: StateMachine> LogService<S> {
     }
 
     /// Applies the entries of a run in order and answers whoever waits for them here.
-    fn apply<P: Protocol>(&mut self, run: &Run, out: &mut Outbox<P>) {
+    fn apply<P: Protocol<Request = Request>>(&mut self, run: &Run, out: &mut Outbox<P>) {
+        assert!(
+            run.first() == self.applied.next(),
+            "law 1: {run:?} is told after {}",
+            self.applied
+        );
         let mut index = run.first();
         for command in run.iter() {
             let answer = match run.kind() {
@@ -190,9 +216,52 @@ impl<S: StateMachine> LogService<S> {
             };
             self.applied = index;
             self.settle(index, run.epoch(), answer, out);
+            self.stir(out);
             index = index.next();
         }
+        self.epoch = run.epoch();
+        if run.kind() == EntryKind::Membership {
+            for payload in run.iter() {
+                let mut input = Decoder::new(Bytes::copy_from_slice(payload));
+                if let Ok(members) = Membership::take(&mut input) {
+                    self.members = members;
+                }
+            }
+        }
         self.answer_ready(out);
+        self.save(run.payload_bytes(), out);
+    }
+
+    #[inline]
+    fn stir<P: Protocol<Request = Request>>(&mut self, out: &mut Outbox<P>) {
+        let unrest = self.limits.unrest;
+        if unrest.every > 0 && self.leader == Some(self.node) {
+            let token = self.token();
+            let request = unrest.request(self.applied.0, &self.members, || token);
+            out.requests.extend(request);
+        }
+    }
+
+    /// Has a snapshot kept when enough has been applied since the last one.
+    #[inline]
+    fn save<P: Protocol>(&mut self, bytes: usize, out: &mut Outbox<P>) {
+        let Some(unsaved) = &mut self.unsaved else {
+            return;
+        };
+        *unsaved += bytes;
+        if self.limits.snapshot_bytes == 0 || *unsaved < self.limits.snapshot_bytes {
+            return;
+        }
+        self.unsaved = None;
+        let chunks: Vec<Bytes> = self.frozen().collect();
+        let manifest = Manifest {
+            id: SnapshotId(u128::from(self.node.0) << 64 | u128::from(self.applied.0)),
+            index: self.applied,
+            epoch: self.epoch,
+            members: self.members.clone(),
+            size: chunks.iter().map(|chunk| chunk.len() as u64).sum(),
+        };
+        out.snapshots.push(SnapshotOrder::Keep { manifest, chunks });
     }
 
     fn execute(&mut self, index: Index, command: &[u8]) -> Answer {
@@ -314,7 +383,7 @@ impl<S: StateMachine> LogService<S> {
     }
 
     /// The state and the sessions as of [`applied`](Self::applied), in chunks.
-    pub fn snapshot(&self) -> impl Iterator<Item = Bytes> + use<S> {
+    pub fn frozen(&self) -> impl Iterator<Item = Bytes> + use<S> {
         let mut head = Vec::new();
         self.applied.put(&mut head);
         self.sessions.put(&mut head);
@@ -358,6 +427,9 @@ where
         {
             return out.answer(call.id, Answer::Refused(Refusal::NotLeader(Some(leader))));
         }
+        if let Some(answer) = self.machine.who_leads(&call.body, self.leader) {
+            return out.answer(call.id, Answer::Done(answer));
+        }
         self.waiting += 1;
         if call.sequence != Sequence(0) && self.machine.is_read(&call.body) {
             self.read(call, out);
@@ -385,10 +457,48 @@ where
                 token: Some(token),
                 reason,
             } => self.reject(token, &reason, out),
-            Event::Rejected { token: None, .. }
-            | Event::MembersChanged { .. }
-            | Event::SendSnapshot { .. }
-            | Event::Restore(_) => {}
+            // Before anything is applied the newest may be what the log says further on; what the log
+            // says is heard again when it is applied.
+            Event::MembersChanged { index, members } if index == Index::ZERO => {
+                self.members = members;
+            }
+            Event::SendSnapshot { to, manifest } => {
+                out.snapshots.push(SnapshotOrder::Send { to, manifest });
+            }
+            Event::Restore(manifest) => out.snapshots.push(SnapshotOrder::Open { manifest }),
+            Event::Rejected { token: None, .. } | Event::MembersChanged { .. } => {}
+        }
+    }
+
+    fn snapshot(&mut self, _now: Time, report: SnapshotReport, out: &mut Outbox<P>) {
+        match report {
+            SnapshotReport::Kept(manifest) => {
+                self.unsaved = Some(0);
+                out.requests.push(Request::SnapshotTaken(manifest));
+            }
+            SnapshotReport::Received { from, manifest } => {
+                out.requests
+                    .push(Request::SnapshotReceived { from, manifest });
+            }
+            SnapshotReport::Progress { peer, id, bytes } => {
+                out.requests
+                    .push(Request::SnapshotProgress { peer, id, bytes });
+            }
+            SnapshotReport::Failed { peer, id } => {
+                out.requests.push(Request::SnapshotFailed { peer, id });
+            }
+            SnapshotReport::Opened { manifest, chunks } => {
+                if let Err(wrong) = self.restore(chunks.into_iter(), out) {
+                    panic!("the snapshot at {} is damaged: {wrong}", manifest.index);
+                }
+                assert!(
+                    self.applied == manifest.index,
+                    "the snapshot at {} says that it is at {}",
+                    manifest.index,
+                    self.applied
+                );
+                (self.epoch, self.members) = (manifest.epoch, manifest.members);
+            }
         }
     }
 }

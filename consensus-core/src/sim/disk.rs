@@ -5,8 +5,13 @@
 //! that bytes give the same prefix is the business of the write-ahead log and its tests.
 
 use super::chance::Chance;
-use crate::{Lsn, fault::FaultKind};
-use alloc::collections::VecDeque;
+use crate::{
+    Lsn,
+    contract::replicated_log::{Manifest, SnapshotId},
+    fault::FaultKind,
+};
+use alloc::{collections::VecDeque, vec::Vec};
+use bytes::Bytes;
 
 /// What a crash leaves of the records that were not synced.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -24,6 +29,13 @@ pub enum Keep {
 pub(crate) struct Loss {
     pub(crate) kept: u64,
     pub(crate) lost: u64,
+}
+
+/// A snapshot as a disk keeps it.
+#[derive(Clone, Debug)]
+pub(crate) struct File {
+    pub(crate) manifest: Manifest,
+    pub(crate) chunks: Vec<Bytes>,
 }
 
 #[derive(Clone, Debug)]
@@ -48,6 +60,8 @@ pub(crate) struct Disk<R> {
     pub(crate) fails: bool,
     /// Every sync takes so many nanoseconds longer.
     pub(crate) slower: u64,
+    /// Snapshots that are whole, oldest first.
+    pub(crate) files: VecDeque<File>,
     /// Why this disk will never again serve a node.
     pub(crate) damage: Option<FaultKind>,
 }
@@ -66,6 +80,7 @@ impl<R> Disk<R> {
             full: false,
             fails: false,
             slower: 0,
+            files: VecDeque::new(),
             damage: None,
         }
     }
@@ -142,6 +157,21 @@ impl<R> Disk<R> {
             self.records.drain(..segment as usize);
             self.first += segment;
         }
+    }
+
+    /// A snapshot is whole and synced. The oldest go when there are many: only the newest that a
+    /// record names is ever asked for.
+    pub(crate) fn keep_file(&mut self, file: File) {
+        self.files
+            .retain(|kept| kept.manifest.id != file.manifest.id);
+        self.files.push_back(file);
+        if self.files.len() > 8 {
+            self.files.pop_front();
+        }
+    }
+
+    pub(crate) fn file(&self, id: SnapshotId) -> Option<&File> {
+        self.files.iter().find(|file| file.manifest.id == id)
     }
 
     pub(crate) fn draw_loss(&self, chance: &mut Chance, lost: bool, torn: bool) -> Keep {

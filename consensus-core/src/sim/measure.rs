@@ -198,6 +198,7 @@ impl<O: Clone> Laboratory<O> {
             bytes: now.bytes - before.bytes,
             syncs: now.syncs - before.syncs,
             records: now.records - before.records,
+            snapshots: (0, 0),
         })
     }
 }

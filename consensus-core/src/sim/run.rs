@@ -68,6 +68,8 @@ pub struct Outcome {
     pub operations: u64,
     /// Operations of unknown outcome among them.
     pub unknown: u64,
+    /// Snapshots kept by their own node, and received from another.
+    pub snapshots: (u64, u64),
     /// Faults by kind, that really struck.
     pub faults: BTreeMap<FaultKind, u64>,
     /// How often each property was judged.
@@ -164,6 +166,7 @@ pub fn run_with<A: Algorithm>(
     );
     outcome.events = run.world.events;
     outcome.trace_hash = run.world.trace_hash();
+    outcome.snapshots = run.world.counts.snapshots;
     outcome.operations = run.answered;
     outcome.unknown = run.unknown;
     outcome.faults = run.faults.fired;

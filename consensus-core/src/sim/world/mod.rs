@@ -3,6 +3,7 @@
 mod disks;
 mod mail;
 mod nodes;
+mod snapshots;
 
 use super::{
     chance::{Chance, TraceHash},
@@ -26,6 +27,7 @@ pub(crate) mod purpose {
     pub(crate) const SHAPE: u64 = 5;
     pub(crate) const OPTIONS: u64 = 6;
     pub(crate) const CORE: u64 = 7;
+    pub(crate) const SNAPSHOT: u64 = 8;
     pub(crate) const FAULT: u64 = 100;
 }
 
@@ -80,6 +82,8 @@ enum Due {
     Synced { node: u16, life: u32, upto: u64 },
     /// Records that nobody waits for are synced.
     Lazy { node: u16, life: u32 },
+    /// The snapshot in this place is kept, or moves on.
+    Snapshot(u32),
     /// Whoever drives the world asked to be called.
     Call(u64),
 }
@@ -139,6 +143,8 @@ pub struct Counts {
     pub syncs: u64,
     /// Records written.
     pub records: u64,
+    /// Snapshots kept by their own node, and received from another.
+    pub snapshots: (u64, u64),
 }
 
 /// A cluster in virtual time.
@@ -159,6 +165,8 @@ pub struct World<A: Algorithm> {
     out: Output<A>,
     bytes: Vec<u8>,
     disk_chance: Chance,
+    snapshot_chance: Chance,
+    transfers: Vec<Option<snapshots::Transfer>>,
     timer_chance: Chance,
     hash: TraceHash,
     /// Names of message kinds seen so far.
@@ -223,6 +231,8 @@ impl<A: Algorithm> World<A> {
             out: Output::default(),
             bytes: Vec::new(),
             disk_chance: Chance::new(seed, purpose::DISK),
+            snapshot_chance: Chance::new(seed, purpose::SNAPSHOT),
+            transfers: Vec::new(),
             timer_chance: Chance::new(seed, purpose::TIMER),
             hash: TraceHash::default(),
             kinds: Vec::new(),
@@ -354,6 +364,7 @@ impl<A: Algorithm> World<A> {
                     }
                 }
             }
+            Due::Snapshot(place) => self.snapshot_due(place)?,
             Due::Call(what) => {
                 self.hash.write_u64(what);
                 return Ok(Step::Called(what));

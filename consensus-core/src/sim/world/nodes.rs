@@ -190,6 +190,9 @@ impl<A: Algorithm> World<A> {
             }
             answers.push((node.id, id, answer));
         }
+        if !process.outbox.snapshots.is_empty() {
+            self.snapshot_orders(place);
+        }
     }
 
     /// There is work: now, or a little later when the node gathers or is slow.
@@ -308,6 +311,9 @@ impl<A: Algorithm> World<A> {
             && let Some(process) = &mut self.nodes[place].process
         {
             process.service.event(now, event, &mut process.outbox);
+            if !process.outbox.snapshots.is_empty() {
+                self.snapshot_orders(place);
+            }
         }
         Ok(())
     }
