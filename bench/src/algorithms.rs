@@ -1,6 +1,6 @@
 //! Every algorithm there is: the one place where benchmarks and commands find them.
 
-use crate::harness::{Load, LogLoad, RegisterLoad};
+use crate::harness::{AtomicCommitLoad, Load, LogLoad, RegisterLoad};
 use consensus_core::{Algorithm, runtime::Runnable};
 
 /// Something to be done with every algorithm, or with one by name.
@@ -35,6 +35,7 @@ algorithms! {
     paxos::Paxos, RegisterLoad;
     multipaxos::MultiPaxos, LogLoad;
     raft::Raft, LogLoad;
+    twophase::TwoPhase, AtomicCommitLoad;
 }
 
 #[cfg(test)]

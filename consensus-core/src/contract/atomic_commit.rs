@@ -58,6 +58,19 @@ pub enum Outcome {
     Abort,
 }
 
+impl Field for Outcome {
+    fn put(&self, out: &mut Vec<u8>) {
+        (*self == Self::Commit).put(out);
+    }
+    fn take(input: &mut wire::Decoder) -> Result<Self, wire::DecodeError> {
+        Ok(if bool::take(input)? {
+            Self::Commit
+        } else {
+            Self::Abort
+        })
+    }
+}
+
 /// What a participant's resource says to a prepare.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub enum Vote {

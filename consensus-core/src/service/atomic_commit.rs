@@ -4,6 +4,7 @@
 use super::{
     Answer, Call, CallId, Outbox, Refusal, Service,
     bank::{Bank, Resource, Votes},
+    locks::LockPolicy,
 };
 use crate::{
     NodeId, Protocol, Sequence, Time, Token,
@@ -14,6 +15,39 @@ use crate::{
 };
 use alloc::{collections::BTreeMap, vec::Vec};
 use bytes::Bytes;
+
+/// What the service of a node and its bank may use, and how locks are given.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Limits {
+    /// Calls that may wait for an answer at a time; more are refused as busy. Default: 65,536.
+    pub calls_max: usize,
+    /// What every account holds at the start. Default: 2⁴⁰, which is not used up by measuring.
+    pub initial: i64,
+    /// What happens to a transfer that finds a lock taken. Default: it gives up at once.
+    pub policy: LockPolicy,
+    /// Outcomes after which the bank asks for a checkpoint. Default: 4,096.
+    pub checkpoint_every: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            calls_max: 65_536,
+            initial: 1 << 40,
+            policy: LockPolicy::NoWait,
+            checkpoint_every: 4_096,
+        }
+    }
+}
+
+impl Limits {
+    /// The service of `node` within these limits.
+    #[must_use]
+    pub fn service(&self, node: NodeId, coordinator: Option<NodeId>) -> CommitService {
+        let bank = Bank::new(node, self.initial, self.policy, self.checkpoint_every);
+        CommitService::new(coordinator, bank, self.calls_max)
+    }
+}
 
 /// A bank behind any protocol that speaks the contract.
 ///
