@@ -117,6 +117,12 @@ async fn raft_is_linearizable() {
     is_linearizable::<raft::Raft>(Placement::Apart).await;
 }
 
+#[tokio::test(start_paused = true)]
+async fn multipaxos_is_linearizable() {
+    is_linearizable::<multipaxos::MultiPaxos>(Placement::Together).await;
+    is_linearizable::<multipaxos::MultiPaxos>(Placement::Apart).await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn both_are_linearizable_on_several_threads() {
     is_linearizable::<paxos::Paxos>(Placement::Together).await;

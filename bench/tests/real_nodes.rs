@@ -153,6 +153,11 @@ async fn a_raft_node_comes_back_from_its_folder() {
 }
 
 #[tokio::test]
+async fn a_multipaxos_node_comes_back_from_its_folder() {
+    a_node_comes_back_from_its_folder::<multipaxos::MultiPaxos>().await;
+}
+
+#[tokio::test]
 async fn a_folder_that_was_never_formatted_does_not_become_a_node() {
     let folder = Folder::new("unformatted");
     let ca = ClusterCa::generate(CLUSTER).unwrap();

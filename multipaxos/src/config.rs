@@ -15,6 +15,10 @@ pub struct Options {
     /// Members that must accept before a slot is chosen, and that must confirm a read. Default: none,
     /// which is a majority.
     pub phase2: Option<usize>,
+    /// Whether nodes look for a leader by themselves. Default on. Off: a node campaigns only when its
+    /// application asks for leadership to be handed to this very node, so that something outside
+    /// decides who should lead.
+    pub elections: bool,
     /// How often a node asks the others whether they live, and whom they follow. Default 50 ms: well
     /// above a round trip with a disk write. A leader that is not heard in two such rounds is taken
     /// for gone.
@@ -47,6 +51,7 @@ impl Default for Options {
         Self {
             phase1: None,
             phase2: None,
+            elections: true,
             heartbeat: Duration::from_millis(50),
             campaign: Duration::from_millis(20)..=Duration::from_millis(150),
             parallel_write: true,

@@ -111,9 +111,24 @@ pub(crate) struct Candidate {
     promised: Tally,
     /// The entries of the highest ballot in each slot, of those told.
     highest: Slots,
-    /// The highest ballot told so far, and who told it: for a planted bug alone.
+    /// The highest ballot told so far: for a planted bug alone.
     #[cfg(feature = "faults")]
     best: Ballot,
+}
+
+#[cfg(feature = "faults")]
+impl Candidate {
+    /// Keeps the promise with the highest ballot and forgets the others.
+    fn take_one_promise(&mut self, page: &Page) {
+        let best = page.accepted.iter().map(|(ballot, _)| *ballot).max();
+        if best.is_some_and(|best| best > self.best) {
+            self.best = best.unwrap_or_default();
+            self.highest = Slots::default();
+            for (ballot, run) in &page.accepted {
+                self.highest.put(*ballot, run.clone());
+            }
+        }
+    }
 }
 
 /// Heartbeats.
@@ -134,9 +149,11 @@ impl MultiPaxos {
     fn begin_round(&mut self, effects: &mut Effects<Self>) {
         self.pulse.round += 1;
         let round = self.pulse.round;
-        for heard in &mut self.pulse.peers {
-            heard.ago = (heard.ago + 1).min(ROUNDS);
-            effects.send(heard.peer, Message::Heartbeat { round });
+        if self.config.options.elections {
+            for heard in &mut self.pulse.peers {
+                heard.ago = (heard.ago + 1).min(ROUNDS);
+                effects.send(heard.peer, Message::Heartbeat { round });
+            }
         }
         let heartbeat = self.config.options.heartbeat;
         effects.set_timer(Timer::Heartbeat, heartbeat..=heartbeat + heartbeat / 8);
@@ -185,7 +202,8 @@ impl MultiPaxos {
 
     pub(crate) fn on_round_over(&mut self, effects: &mut Effects<Self>) {
         let reached = self.pulse.lately().count() + 1;
-        self.pulse.connected = reached >= self.config.connected_size();
+        let elections = self.config.options.elections;
+        self.pulse.connected = !elections || reached >= self.config.connected_size();
         let spoke = core::mem::take(&mut self.pulse.leader_spoke);
         match &self.role {
             Role::Leader(_) => self.reconsider_leading(effects),
@@ -214,7 +232,8 @@ impl MultiPaxos {
         }
         self.leader = seen;
         let hopes = core::mem::take(&mut self.pulse.candidate_gets_on);
-        if seen != Ballot::ZERO || hopes || !self.pulse.connected {
+        let idle = hopes || !self.pulse.connected || !self.config.options.elections;
+        if seen != Ballot::ZERO || idle {
             if core::mem::take(&mut self.pulse.armed) {
                 effects.cancel_timer(Timer::Campaign);
             }
@@ -433,18 +452,13 @@ impl MultiPaxos {
             candidate.promised.add(self.config.quorums.members(), from);
         }
         #[cfg(feature = "faults")]
-        let one_for_all = self.config.has(crate::Fault::OnePromiseForAll) && {
-            let best = page.accepted.iter().map(|(ballot, _)| *ballot).max();
-            let best = best.unwrap_or_default();
-            let better = best > candidate.best;
-            candidate.best = candidate.best.max(best);
-            better
-        };
+        if self.config.has(crate::Fault::OnePromiseForAll) {
+            candidate.take_one_promise(&page);
+        }
         for (ballot, run) in &page.accepted {
             #[cfg(feature = "faults")]
-            if one_for_all {
-                candidate.highest.put(*ballot, run.clone());
-                continue;
+            if self.config.has(crate::Fault::OnePromiseForAll) {
+                break;
             }
             candidate.highest.put_higher(*ballot, run);
         }

@@ -1,4 +1,5 @@
-//! Handing leadership over: the heir campaigns, and the leader is outranked like by anybody else.
+//! Handing leadership over: the heir campaigns, and the leader is outranked like by anybody else. A
+//! node that is asked to hand leadership to itself campaigns at once.
 
 use crate::{
     message::Message,
@@ -26,6 +27,10 @@ impl MultiPaxos {
         to: Option<NodeId>,
         effects: &mut Effects<Self>,
     ) {
+        // Whoever is named may campaign whenever it likes: there is nobody to ask.
+        if to == Some(self.config.node) && !matches!(self.role, Role::Leader(_)) {
+            return self.campaign(effects);
+        }
         let (ballot, since, hint) = (self.promised, self.since.lsn(), self.leader_known());
         let mut reject = |reason| {
             let token = Some(token);

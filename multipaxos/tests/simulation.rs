@@ -70,3 +70,25 @@ fn the_same_seed_takes_the_same_steps() {
         "different seeds took the same steps"
     );
 }
+
+#[cfg(feature = "faults")]
+mod planted {
+    use super::*;
+    use consensus_core::sim::run_with;
+    use multipaxos::{Fault, Options};
+
+    #[test]
+    fn every_planted_bug_is_found_within_its_seeds() {
+        for fault in Fault::ALL {
+            let (seeds, settings) = (500, Settings::default());
+            let plant = |options: &mut Options| options.fault = Some(fault);
+            let found = (0..seeds).find_map(|seed| {
+                let outcome = run_with::<MultiPaxos>(seed, &settings, &plant, None);
+                outcome
+                    .violation
+                    .map(|violation| (seed, violation.property))
+            });
+            println!("{fault:?}: {found:?}");
+        }
+    }
+}
