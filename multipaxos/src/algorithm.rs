@@ -27,8 +27,13 @@ impl Algorithm for MultiPaxos {
         Config::new(node, members.clone(), options.clone()).map_err(|error| error.to_string())
     }
 
-    fn service(_: &Options, _: &Members, node: NodeId, _: Boot) -> Self::Service {
-        LogService::new(node, KeyValue::default(), Limits::default())
+    fn service(options: &Options, _: &Members, node: NodeId, _: Boot) -> Self::Service {
+        let limits = Limits {
+            snapshot_bytes: options.snapshot_bytes,
+            unrest: options.unrest,
+            ..Limits::default()
+        };
+        LogService::new(node, KeyValue::default(), limits)
     }
 
     fn draw(members: &Members, chance: &mut dyn FnMut(RangeInclusive<u64>) -> u64) -> Options {
@@ -48,6 +53,16 @@ impl Algorithm for MultiPaxos {
         }
         if chance(0..=1) == 0 {
             options.inflight_accepts_max = usize::try_from(chance(1..=4)).unwrap_or(4);
+        }
+        if chance(0..=2) > 0 {
+            options.snapshot_bytes = usize::try_from(chance(30..=2_000)).unwrap_or(30);
+        }
+        options.keep_bytes = match chance(0..=1) {
+            0 => 0,
+            _ => usize::try_from(chance(0..=2_000)).unwrap_or(0),
+        };
+        if chance(0..=2) == 0 {
+            options.unrest.every = chance(3..=60);
         }
         options
     }

@@ -3,6 +3,7 @@
 use consensus_core::{
     Flexible, Members, NodeId, QuorumError,
     contract::replicated_log::{Member, Membership},
+    service::Unrest,
 };
 use core::{ops::RangeInclusive, time::Duration};
 
@@ -41,6 +42,10 @@ pub struct Options {
     /// Commands that may wait unchosen at a leader, in payload bytes; more are refused as busy.
     /// Default 64 MiB.
     pub unchosen_bytes_max: usize,
+    /// See [`Limits::snapshot_bytes`](consensus_core::service::replicated_log::Limits::snapshot_bytes).
+    pub snapshot_bytes: usize,
+    /// See [`Limits::unrest`](consensus_core::service::replicated_log::Limits::unrest).
+    pub unrest: Unrest,
     /// The planted bug, if any.
     #[cfg(feature = "faults")]
     pub fault: Option<Fault>,
@@ -60,6 +65,8 @@ impl Default for Options {
             inflight_accepts_max: 256,
             keep_bytes: 64 << 20,
             unchosen_bytes_max: 64 << 20,
+            snapshot_bytes: 0,
+            unrest: Unrest::default(),
             #[cfg(feature = "faults")]
             fault: None,
         }

@@ -29,7 +29,12 @@ impl MultiPaxos {
     }
 
     /// This node's own snapshot is whole on its disk: what it covers may be trimmed.
-    pub(crate) fn on_snapshot_taken(&mut self, manifest: Manifest, effects: &mut Effects<Self>) {
+    pub(crate) fn on_snapshot_taken(
+        &mut self,
+        mut manifest: Manifest,
+        effects: &mut Effects<Self>,
+    ) {
+        manifest.members = self.config.membership();
         if manifest.index <= self.slots.base() || manifest.index > self.told {
             return;
         }

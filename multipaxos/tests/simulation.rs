@@ -2,7 +2,7 @@
 
 use consensus_core::{
     fault::FaultKind,
-    sim::{Outcome, Settings, run},
+    sim::{Outcome, Settings, run, run_with},
 };
 use multipaxos::MultiPaxos;
 use std::collections::BTreeMap;
@@ -20,6 +20,7 @@ fn three_hundred_seeds_keep_every_promise() {
     let mut faults: BTreeMap<FaultKind, u64> = BTreeMap::new();
     let mut checks: BTreeMap<&str, u64> = BTreeMap::new();
     let (mut events, mut operations, mut unknown) = (0, 0, 0);
+    let mut snapshots = (0, 0);
     for seed in 0..300 {
         let outcome = run::<MultiPaxos>(seed, &Settings::default());
         assert!(outcome.violation.is_none(), "{}", replay(&outcome));
@@ -31,12 +32,14 @@ fn three_hundred_seeds_keep_every_promise() {
             .checks
             .iter()
             .for_each(|(name, n)| *checks.entry(name).or_default() += n);
+        snapshots.0 += outcome.snapshots.0;
+        snapshots.1 += outcome.snapshots.1;
         events += outcome.events;
         operations += outcome.operations;
         unknown += outcome.unknown;
     }
     println!(
-        "{events} events, {operations} operations ({unknown} unknown), {faults:?}, {checks:?}"
+        "{events} events, {operations} operations ({unknown} unknown), {snapshots:?} snapshots kept and received, {faults:?}, {checks:?}"
     );
     assert!(
         faults.len() >= 12,
@@ -48,6 +51,26 @@ fn three_hundred_seeds_keep_every_promise() {
     );
     let idle: Vec<_> = checks.iter().filter(|(_, n)| **n == 0).collect();
     assert!(idle.is_empty(), "never judged: {idle:?}");
+}
+
+/// Nothing is kept for those who are behind: they need snapshots.
+#[test]
+fn replicas_that_fall_behind_catch_up_by_snapshots() {
+    let forgetful = |options: &mut multipaxos::Options| {
+        (options.snapshot_bytes, options.keep_bytes) = (60, 0);
+    };
+    let mut snapshots = (0, 0);
+    for seed in 0..100 {
+        let outcome = run_with::<MultiPaxos>(seed, &Settings::default(), &forgetful, None);
+        assert!(outcome.violation.is_none(), "{}", replay(&outcome));
+        snapshots.0 += outcome.snapshots.0;
+        snapshots.1 += outcome.snapshots.1;
+    }
+    println!("{snapshots:?} snapshots kept and received");
+    assert!(
+        snapshots.0 > 1_000 && snapshots.1 > 60,
+        "few snapshots: {snapshots:?}"
+    );
 }
 
 /// One seed decides everything.
@@ -74,21 +97,35 @@ fn the_same_seed_takes_the_same_steps() {
 #[cfg(feature = "faults")]
 mod planted {
     use super::*;
-    use consensus_core::sim::run_with;
     use multipaxos::{Fault, Options};
+
+    /// How many seeds each planted bug may survive. A late acceptance has to arrive when its receiver
+    /// leads again and somebody else's value has taken the slot meanwhile: that is left to the model
+    /// checker, which finds it (`tests/model.rs`).
+    const fn bound(fault: Fault) -> Option<u64> {
+        match fault {
+            Fault::PromiseBeforeDisk => Some(20),
+            Fault::TrimmedSaysNothing | Fault::ChosenUnverified => Some(300),
+            Fault::OnePromiseForAll | Fault::HoleFilledWithCommand => Some(1_000),
+            Fault::LateAcceptances => None,
+        }
+    }
 
     #[test]
     fn every_planted_bug_is_found_within_its_seeds() {
         for fault in Fault::ALL {
-            let (seeds, settings) = (500, Settings::default());
+            let Some(seeds) = bound(fault) else {
+                continue;
+            };
             let plant = |options: &mut Options| options.fault = Some(fault);
             let found = (0..seeds).find_map(|seed| {
-                let outcome = run_with::<MultiPaxos>(seed, &settings, &plant, None);
+                let outcome = run_with::<MultiPaxos>(seed, &Settings::default(), &plant, None);
                 outcome
                     .violation
                     .map(|violation| (seed, violation.property))
             });
             println!("{fault:?}: {found:?}");
+            assert!(found.is_some(), "{fault:?} survived {seeds} seeds");
         }
     }
 }
