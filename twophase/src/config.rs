@@ -1,6 +1,6 @@
 //! What an operator chooses, validated when it is made.
 
-use alloc::vec::Vec;
+use alloc::{format, string::String, vec::Vec};
 use consensus_core::{
     DecodeError, Decoder, Field, Members, NodeId, contract::atomic_commit::Outcome,
     service::atomic_commit::Limits,
@@ -117,6 +117,26 @@ impl Default for Options {
             #[cfg(feature = "faults")]
             fault: None,
         }
+    }
+}
+
+impl Options {
+    /// Sets a choice by the name and value that scenario files write.
+    ///
+    /// # Errors
+    /// When there is no such choice, or it has no such value.
+    pub fn set(&mut self, name: &str, value: &str) -> Result<(), String> {
+        let number = || value.parse().map_err(|_| format!("`{value}` is no number"));
+        match (name, value) {
+            ("presumption", "abort") => self.presumption = Presumption::Abort,
+            ("presumption", "commit") => self.presumption = Presumption::Commit,
+            ("presumption", "nothing") => self.presumption = Presumption::Nothing,
+            ("remembered", _) => self.remembered_max = number()?,
+            ("one-phase", "off") => self.one_phase = false,
+            ("read-only", "off") => self.read_only = false,
+            _ => return Err(format!("`{name}={value}` is no option of twophase")),
+        }
+        Ok(())
     }
 }
 

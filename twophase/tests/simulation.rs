@@ -75,3 +75,48 @@ fn the_same_seed_takes_the_same_steps() {
         "different seeds took the same steps"
     );
 }
+
+#[cfg(feature = "faults")]
+mod planted {
+    use super::*;
+    use consensus_core::sim::run_with;
+    use twophase::{Fault, Options, Presumption};
+
+    /// How many seeds each planted bug may survive, and under which presumption it shows.
+    fn bound(fault: Fault) -> (u64, Option<Presumption>) {
+        match fault {
+            Fault::VoteBeforeDisk
+            | Fault::CommitBeforeDisk
+            | Fault::WrongEarly
+            | Fault::ForgetsEarly
+            | Fault::InDoubtTimesOut
+            | Fault::SilenceIsConsent => (20, None),
+            Fault::IdReused => (50, None),
+            Fault::AmnesiacVoter => (200, None),
+            Fault::LatePrepare => (200, Some(Presumption::Commit)),
+            // No client of the simulator asks later: `tests/scenarios.rs` does.
+            Fault::PresumesForClients => (0, None),
+        }
+    }
+
+    #[test]
+    fn every_planted_bug_is_found_within_its_seeds() {
+        for fault in Fault::ALL {
+            let (seeds, presumption) = bound(fault);
+            let plant = |options: &mut Options| {
+                options.fault = Some(fault);
+                options.presumption = presumption.unwrap_or(options.presumption);
+            };
+            let found = (0..seeds).find_map(|seed| {
+                let outcome = run_with::<TwoPhase>(seed, &Settings::default(), &plant, None);
+                let violation = outcome.violation?;
+                Some((seed, violation.property))
+            });
+            println!("{fault:?}: {found:?}");
+            assert!(
+                found.is_some() || seeds == 0,
+                "{fault:?} survived {seeds} seeds"
+            );
+        }
+    }
+}

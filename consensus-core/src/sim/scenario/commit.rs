@@ -112,19 +112,25 @@ impl CommitWords {
         Ok((node, Request::Begin { token, work }))
     }
 
+    fn vote(&mut self, node: &str, name: &str, word: &str) -> Result<(NodeId, Request), String> {
+        let (transaction, node) = self.place(node, name)?;
+        let vote = vote(word.as_bytes()).ok_or_else(|| format!("`{word}` is no vote"))?;
+        if !matches!(vote, Vote::Yes { .. }) {
+            self.locked.remove(&(transaction, node));
+        }
+        Ok((node, Request::Vote { transaction, vote }))
+    }
+
     fn asked(&mut self, words: &[&str]) -> Option<Result<(NodeId, Request), String>> {
-        let of = |name: &str| self.transaction(name);
+        let names = self.names.clone();
+        let of = |name: &str| {
+            let known = names.get(name).copied();
+            known.ok_or_else(|| format!("`{name}` has not begun"))
+        };
         let at = |node: &str, request: Result<Request, String>| Ok((one(node)?, request?));
         Some(match words {
             ["begin", node, name, parts @ ..] => self.begin(node, name, parts),
-            ["vote", node, name, word] => {
-                let vote = vote(word.as_bytes()).ok_or_else(|| format!("`{word}` is no vote"));
-                let request = of(name).and_then(|transaction| {
-                    let vote = vote?;
-                    Ok(Request::Vote { transaction, vote })
-                });
-                at(node, request)
-            }
+            ["vote", node, name, word] => self.vote(node, name, word),
             ["abort", node, name] => at(
                 node,
                 of(name).map(|transaction| Request::Abort { transaction }),

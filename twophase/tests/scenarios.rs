@@ -1,0 +1,88 @@
+//! Worked examples, each a file of steps and the transcript they give. `UPDATE_EXPECT=1` rewrites the
+//! transcripts; the difference is reviewed like code.
+
+use consensus_core::sim::scenario::{CommitWords, golden, play_with};
+use std::path::Path;
+use twophase::{Options, TwoPhase};
+
+fn configure(options: &mut Options, name: &str, value: &str) -> Result<(), String> {
+    options.set(name, value)
+}
+
+fn check(name: &str) {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("testdata")
+        .join(name);
+    let update = std::env::var_os("UPDATE_EXPECT").is_some();
+    let play = |text: &str| play_with::<TwoPhase, CommitWords>(text, &configure);
+    golden(&file, update, play).unwrap_or_else(|error| panic!("{error}"));
+}
+
+macro_rules! scenarios {
+    ($($name:ident)*) => {$(
+        #[test]
+        fn $name() {
+            check(concat!(stringify!($name), ".txt"));
+        }
+    )*};
+}
+
+scenarios! {
+    tp03_all_have_voted_nothing_is_decided
+    tp04_decided_before_anybody_was_told
+    tp05_one_was_told
+    tp08_prepared_before_the_vote
+    tp10_commit_before_its_record
+    tp13_in_doubt_is_blocked
+    tp14_a_peer_has_not_voted
+    tp14_a_peer_knows
+    tp15_late_prepare
+    tp17_late_votes
+    tp19_commit_is_not_forgotten_early
+    tp22_ids_are_not_used_twice
+    tp26_second_phase_again
+    tp27_what_a_client_is_told
+    tp31_amnesiac_voter
+    by_hand_and_wrong
+    one_phase
+}
+
+/// Each scenario fails where the bug it warns of is planted: the story is the right one.
+#[cfg(feature = "faults")]
+#[test]
+fn every_scenario_catches_its_bug() {
+    use twophase::Fault;
+    for (fault, name) in [
+        (
+            Fault::CommitBeforeDisk,
+            "tp03_all_have_voted_nothing_is_decided",
+        ),
+        (Fault::VoteBeforeDisk, "tp08_prepared_before_the_vote"),
+        (Fault::InDoubtTimesOut, "tp13_in_doubt_is_blocked"),
+        (Fault::LatePrepare, "tp15_late_prepare"),
+        (Fault::ForgetsEarly, "tp19_commit_is_not_forgotten_early"),
+        (Fault::IdReused, "tp22_ids_are_not_used_twice"),
+        (Fault::WrongEarly, "tp27_what_a_client_is_told"),
+        (Fault::PresumesForClients, "tp27_what_a_client_is_told"),
+        (Fault::AmnesiacVoter, "tp31_amnesiac_voter"),
+    ] {
+        let file = format!("{}/testdata/{name}.txt", env!("CARGO_MANIFEST_DIR"));
+        let text = std::fs::read_to_string(file).expect("a scenario of this folder");
+        let plant = |options: &mut Options, name: &str, value: &str| {
+            if name != "planted" {
+                return options.set(name, value);
+            }
+            options.fault = Some(fault);
+            Ok(())
+        };
+        let planted = |line: &str| match line.starts_with("nodes ") {
+            true => format!("{line} planted\n"),
+            false => format!("{line}\n"),
+        };
+        let text: String = text.lines().map(planted).collect();
+        match play_with::<TwoPhase, CommitWords>(&text, &plant) {
+            Ok(_) => panic!("{name} does not notice {fault:?}"),
+            Err(error) => println!("{fault:?}: {error}"),
+        }
+    }
+}
