@@ -320,10 +320,7 @@ impl TwoPhase {
                     self.decide(transaction, Outcome::Commit, AbortReason::None, effects);
                 }
             }
-            // A late vote: the decision stands, and the voter needs it.
-            Phase::Decided { .. } if vote == Ballot::Yes => {
-                self.tell(transaction, Some(from), effects)
-            }
+            // A late vote: the decision stands, and the voter is being told.
             Phase::Decided { .. } | Phase::Greeting { .. } | Phase::Delegated { .. } => {}
         }
     }
