@@ -153,8 +153,7 @@ impl MultiPaxos {
         if self.leader_chosen <= self.chosen {
             return;
         }
-        #[cfg(feature = "faults")]
-        if self.config.has(crate::Fault::ChosenUnverified) {
+        if planted!(self.config, ChosenUnverified) {
             let first = self.chosen.next();
             self.chosen = self.slots.filled_through(first, self.leader_chosen);
             return;

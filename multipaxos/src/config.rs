@@ -129,11 +129,6 @@ impl Config {
     pub(crate) fn connected_size(&self) -> usize {
         self.quorums.phase1_size().max(self.quorums.phase2_size())
     }
-
-    #[cfg(feature = "faults")]
-    pub(crate) fn has(&self, fault: Fault) -> bool {
-        self.options.fault == Some(fault)
-    }
 }
 
 /// A configuration that cannot work: the operator's to mend.

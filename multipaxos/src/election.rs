@@ -1,14 +1,14 @@
 //! Who leads: heartbeat rounds between all nodes, and phase 1 for the whole log.
 //!
 //! A leader is whoever gathers promises from a phase 1 quorum; that alone is safe. *Who* should try is
-//! decided as in Omni-Paxos [Ng23 §4]: a node that reaches a quorum, both ways, campaigns when it sees
+//! decided as in Omni-Paxos [Ng23 §5]: a node that reaches a quorum, both ways, campaigns when it sees
 //! no leader that reaches one too. It sees the leader itself, or somebody who has heard the leader with
 //! his own ears; not further, or the word could go round in circles.
 //!
 //! ```text
 //!   quorum lost            chain                 what the others see
-//!   b   d                  a --- b --- c         a campaigns: b's leader c, heard by b, would
-//!    \ /                   (c leads)             keep it quiet, and it may: c works with b.
+//!   b   d                  a --- b --- c         a hears from b that c leads, and that b
+//!    \ /                   (c leads)             has heard c itself: a keeps quiet.
 //!     a --- c (leads)                            If b is lost to c, c says that it reaches no
 //!    /                                           quorum, and a campaigns.
 //!   e
@@ -112,13 +112,11 @@ pub(crate) struct Candidate {
     /// The entries of the highest ballot in each slot, of those told.
     highest: Slots,
     /// The highest ballot told so far: for a planted bug alone.
-    #[cfg(feature = "faults")]
     best: Ballot,
 }
 
-#[cfg(feature = "faults")]
 impl Candidate {
-    /// Keeps the promise with the highest ballot and forgets the others.
+    /// A planted bug: keeps the promise with the highest ballot and forgets the others.
     fn take_one_promise(&mut self, page: &Page) {
         let best = page.accepted.iter().map(|(ballot, _)| *ballot).max();
         if best.is_some_and(|best| best > self.best) {
@@ -318,7 +316,6 @@ impl MultiPaxos {
                 .collect(),
             promised: Tally::EMPTY,
             highest: Slots::after(self.chosen, consensus_core::Epoch::ZERO),
-            #[cfg(feature = "faults")]
             best: Ballot::ZERO,
         }));
         self.ask_promises(effects);
@@ -363,10 +360,7 @@ impl MultiPaxos {
             self.pulse.candidate = (ballot, after);
             self.pulse.candidate_gets_on = true;
         }
-        #[cfg(feature = "faults")]
-        let overtakes = self.config.has(crate::Fault::PromiseBeforeDisk);
-        #[cfg(not(feature = "faults"))]
-        let overtakes = false;
+        let overtakes = planted!(self.config, PromiseBeforeDisk);
         let message = match self.page(after) {
             Some(page) => Message::Promise {
                 ballot,
@@ -388,8 +382,7 @@ impl MultiPaxos {
     /// What was accepted after `after`, as much as one message may carry; none when it is no longer
     /// here [Lamport01 §3: the snapshot takes its place].
     fn page(&self, after: Index) -> Option<Page> {
-        #[cfg(feature = "faults")]
-        let after = if self.config.has(crate::Fault::TrimmedSaysNothing) {
+        let after = if planted!(self.config, TrimmedSaysNothing) {
             after.max(self.slots.base())
         } else {
             after
@@ -437,10 +430,7 @@ impl MultiPaxos {
         let Some((_, told)) = candidate.asked.iter_mut().find(|(peer, _)| *peer == from) else {
             return;
         };
-        #[cfg(feature = "faults")]
-        let trimmed = self.config.has(crate::Fault::TrimmedSaysNothing);
-        #[cfg(not(feature = "faults"))]
-        let trimmed = false;
+        let trimmed = planted!(self.config, TrimmedSaysNothing);
         // An older page, or one that leaves a gap, proves nothing about the slots between.
         if page.through < *told || page.after > (*told).max(self.chosen) && !trimmed {
             return;
@@ -451,16 +441,12 @@ impl MultiPaxos {
         if page.last {
             candidate.promised.add(self.config.quorums.members(), from);
         }
-        #[cfg(feature = "faults")]
-        if self.config.has(crate::Fault::OnePromiseForAll) {
+        if planted!(self.config, OnePromiseForAll) {
             candidate.take_one_promise(&page);
-        }
-        for (ballot, run) in &page.accepted {
-            #[cfg(feature = "faults")]
-            if self.config.has(crate::Fault::OnePromiseForAll) {
-                break;
+        } else {
+            for (ballot, run) in &page.accepted {
+                candidate.highest.put_higher(*ballot, run);
             }
-            candidate.highest.put_higher(*ballot, run);
         }
         let (complete, known) = (page.last, page.chosen);
         for (_, run) in page.accepted {

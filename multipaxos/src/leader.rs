@@ -111,8 +111,7 @@ impl MultiPaxos {
             next = run.last().next();
             recovered.push(run);
         });
-        #[cfg(feature = "faults")]
-        if self.config.has(crate::Fault::HoleFilledWithCommand) {
+        if planted!(self.config, HoleFilledWithCommand) {
             self.plant_commands(&mut recovered);
         }
         for run in recovered {
@@ -135,7 +134,7 @@ impl MultiPaxos {
         })
     }
 
-    #[cfg(feature = "faults")]
+    /// A planted bug.
     fn plant_commands(&self, recovered: &mut [Run]) {
         for run in recovered.iter_mut().filter(|r| r.kind() == EntryKind::Noop) {
             if run.epoch() == self.promised.into() {
@@ -309,15 +308,12 @@ impl MultiPaxos {
         first: Index,
         last: Index,
     ) {
-        #[cfg(feature = "faults")]
-        let current = ballot == self.promised
-            || self.config.has(crate::Fault::LateAcceptances) && ballot.node == self.config.node;
-        #[cfg(not(feature = "faults"))]
-        let current = ballot == self.promised;
+        let late = planted!(self.config, LateAcceptances) && ballot.node == self.config.node;
         let Role::Leader(leader) = &mut self.role else {
             return;
         };
         // An acceptance of a ballot that was given up says nothing about this one's values.
+        let current = ballot == self.promised || late;
         if !current || first > last || last > leader.last {
             return;
         }

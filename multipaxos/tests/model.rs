@@ -82,6 +82,7 @@ fn two_leaders_agree() {
     let found = explore(&quiet(), NARROW, &duel());
     eprintln!("two leaders: {found}");
     assert!(found.exhausted && found.unreached.is_empty(), "{found}");
+    assert!(found.states > 10_000, "{found}");
 }
 
 #[test]
@@ -93,6 +94,7 @@ fn two_leaders_agree_through_a_crash() {
     let found = explore(&quiet(), bounds, &duel());
     eprintln!("two leaders, one crash: {found}");
     assert!(found.exhausted && found.unreached.is_empty(), "{found}");
+    assert!(found.states > 150_000, "{found}");
 }
 
 /// Each planted bug breaks one sentence of the paper; each has to be found. Run by
