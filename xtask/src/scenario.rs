@@ -6,7 +6,9 @@ use crate::{
     flags::ScenarioFlags,
 };
 use anyhow::Context as _;
-use consensus_core::sim::scenario::{RegisterWords, ScenarioError, Transcript, play_with};
+use consensus_core::sim::scenario::{
+    CommitWords, RegisterWords, ScenarioError, Transcript, play_with,
+};
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -16,7 +18,7 @@ use std::{
 type Play = fn(&str) -> Result<Transcript, ScenarioError>;
 
 /// Where scenarios lie, and who plays them. One line an algorithm.
-const STAGES: &[(&str, Play)] = &[("paxos", paxos)];
+const STAGES: &[(&str, Play)] = &[("paxos", paxos), ("twophase", twophase)];
 
 fn paxos(text: &str) -> Result<Transcript, ScenarioError> {
     play_with::<paxos::Paxos, RegisterWords>(text, &|options, name, value| {
@@ -29,6 +31,10 @@ fn paxos(text: &str) -> Result<Transcript, ScenarioError> {
         }
         Ok(())
     })
+}
+
+fn twophase(text: &str) -> Result<Transcript, ScenarioError> {
+    play_with::<twophase::TwoPhase, CommitWords>(text, &twophase::Options::set)
 }
 
 /// One worked example.

@@ -1,6 +1,7 @@
 //! One run: a cluster is started, loaded, broken, measured, drained, judged and ended.
 
 use super::{
+    audit,
     costs::Costs,
     fault::Striker,
     link::Links,
@@ -79,11 +80,21 @@ pub(crate) async fn run(job: &Job<'_>) -> anyhow::Result<json::Run> {
     let outages = Arc::clone(&load.outages);
     let load = Arc::into_inner(load).context("every client has ended")?;
     let book = load.ledger.close();
-    let (book, check) = spawn_blocking(move || {
-        let check = verify::judge(&book);
-        (book, check)
-    })
-    .await?;
+    let (book, check) = match job.contract {
+        Contract::AtomicCommit if plan.check => {
+            let holdings = audit::audit(&nodes).await;
+            let check = audit::judge(plan.nodes, book.transfers(), holdings);
+            (book, Some(check))
+        }
+        Contract::AtomicCommit => (book, None),
+        Contract::Register | Contract::ReplicatedLog => {
+            spawn_blocking(move || {
+                let check = verify::judge(&book);
+                (book, check)
+            })
+            .await?
+        }
+    };
     let faults = striker.reports(|fault| outages.lasted(fault));
     let stopped = nodes.stop().await;
     if !striker.breaks_nodes() {

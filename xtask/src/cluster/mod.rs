@@ -1,5 +1,6 @@
 //! `cargo xtask cluster`: real processes, real load, real disks, compared.
 
+mod audit;
 mod child;
 mod costs;
 mod fault;

@@ -22,9 +22,19 @@ pub(crate) struct Begun {
     pub(crate) operation: Option<kv::Operation>,
 }
 
+/// How many operations, warm-up and all, were certainly carried out, and how many perhaps.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Transfers {
+    /// Certainly.
+    pub(crate) done: u64,
+    /// Perhaps.
+    pub(crate) open: u64,
+}
+
 /// The records of some of the clients.
 pub(crate) struct Book {
     recorder: Recorder,
+    transfers: Transfers,
     history: Option<Vec<Entry>>,
 }
 
@@ -32,6 +42,7 @@ impl Book {
     fn new(window: Window, check: bool) -> Self {
         Self {
             recorder: Recorder::new(window),
+            transfers: Transfers::default(),
             history: check.then(Vec::new),
         }
     }
@@ -39,6 +50,11 @@ impl Book {
     /// What was recorded.
     pub(crate) const fn recorder(&self) -> &Recorder {
         &self.recorder
+    }
+
+    /// What became of all operations.
+    pub(crate) const fn transfers(&self) -> Transfers {
+        self.transfers
     }
 
     /// The history, when one was asked for.
@@ -60,6 +76,11 @@ impl Book {
             kind: begun.kind,
             outcome,
         });
+        match outcome {
+            Outcome::Done => self.transfers.done += 1,
+            Outcome::Timeout | Outcome::Unknown => self.transfers.open += 1,
+            Outcome::Failed | Outcome::Aborted => {}
+        }
         let (Some(history), Some(operation)) = (&mut self.history, begun.operation) else {
             return;
         };
@@ -115,6 +136,8 @@ impl Ledger {
         let mut all = books.next().expect("there is at least one book");
         for book in books {
             all.recorder.merge(&book.recorder);
+            all.transfers.done += book.transfers.done;
+            all.transfers.open += book.transfers.open;
             if let (Some(all), Some(more)) = (&mut all.history, book.history) {
                 all.extend(more);
             }

@@ -12,7 +12,7 @@ mod router;
 mod tests;
 
 pub(crate) use attempt::Caller;
-pub(crate) use book::{Book, Ledger};
+pub(crate) use book::{Book, Ledger, Transfers};
 pub(crate) use outage::Outages;
 pub(crate) use probe::{probe, serves};
 pub(crate) use router::Router;

@@ -1,0 +1,427 @@
+//! Claims of the literature, a test each, on the whole cluster in the hands of the test.
+
+use bytes::Bytes;
+use consensus_core::{
+    Boot, Effects, Gate, Input, Invariants, Lsn, Members, NodeId, Outlet, Protocol, Time, Token,
+    Wire,
+    contract::atomic_commit::{
+        AbortReason, Event, Kept, Outcome, Reason, Request, Transaction, Vote,
+    },
+};
+use std::collections::BTreeMap;
+use twophase::{
+    Config, Message, Options, Presumption, Record, Timer, TwoPhase, TwoPhaseInvariants,
+};
+
+#[derive(Default)]
+struct Out {
+    messages: Vec<(NodeId, Message)>,
+    events: Vec<Event>,
+    released: Option<Lsn>,
+}
+
+impl Outlet<Message, Event> for Out {
+    fn message(&mut self, to: NodeId, message: Message) {
+        self.messages.push((to, message));
+    }
+    fn event(&mut self, event: Event) {
+        self.events.push(event);
+    }
+    fn release(&mut self, before: Lsn) {
+        self.released = Some(before);
+    }
+}
+
+struct Node {
+    protocol: TwoPhase,
+    effects: Effects<TwoPhase>,
+    gate: Gate,
+    config: Config,
+    boot: u32,
+    disk: BTreeMap<Lsn, Record>,
+    events: Vec<Event>,
+}
+
+/// A cluster whose disks write at once and whose resources vote yes unless told otherwise.
+struct Cluster {
+    nodes: Vec<Node>,
+    network: Vec<(u16, u16, Message)>,
+    invariants: TwoPhaseInvariants,
+    refusing: Vec<u16>,
+}
+
+fn cluster(count: u16, options: &Options) -> Cluster {
+    let members = Members::new((1..=count).map(NodeId)).expect("distinct");
+    let node = |id| {
+        let config = Config::new(id, members.clone(), options.clone()).expect("valid");
+        Node {
+            protocol: TwoPhase::recover(config.clone(), Boot(1), []).expect("an empty disk"),
+            effects: Effects::new(Lsn::ZERO),
+            gate: Gate::new(Lsn::ZERO),
+            config,
+            boot: 1,
+            disk: BTreeMap::new(),
+            events: Vec::new(),
+        }
+    };
+    let nodes: Vec<Node> = members.iter().map(node).collect();
+    let mut cluster = Cluster {
+        invariants: TwoPhaseInvariants::new(&nodes[0].config),
+        nodes,
+        network: Vec::new(),
+        refusing: Vec::new(),
+    };
+    for node in 1..=count {
+        cluster.input(node, Input::Start);
+    }
+    cluster.settle();
+    cluster
+}
+
+impl Cluster {
+    fn node(&mut self, node: u16) -> &mut Node {
+        &mut self.nodes[usize::from(node) - 1]
+    }
+
+    fn input(&mut self, at: u16, input: Input<TwoPhase>) {
+        let mut out = Out::default();
+        let node = self.node(at);
+        node.protocol.handle(Time::ZERO, input, &mut node.effects);
+        node.protocol.flush(Time::ZERO, &mut node.effects);
+        node.gate.admit(&mut node.effects, &mut out);
+        let before = node.gate.durable();
+        let (last, _, records) = node.effects.take_records();
+        let records: Vec<Record> = records.collect();
+        for (i, record) in records.iter().enumerate() {
+            node.disk
+                .insert(Lsn(before.0 + 1 + i as u64), record.clone());
+        }
+        node.effects.take_timers().for_each(drop);
+        if !records.is_empty() {
+            node.gate.open(last, &mut node.effects, &mut out);
+        }
+        if let Some(before) = out.released {
+            node.disk.retain(|lsn, _| *lsn >= before);
+        }
+        for record in &records {
+            let verdict = self.invariants.durable(NodeId(at), record);
+            verdict.expect("every safety property holds");
+        }
+        for (to, message) in out.messages {
+            let verdict = self.invariants.sent(NodeId(at), &message);
+            verdict.expect("every safety property holds");
+            self.network.push((at, to.0, message));
+        }
+        for event in out.events {
+            self.told(at, event);
+        }
+        let protocol = &self.nodes[usize::from(at) - 1].protocol;
+        let verdict = self.invariants.stepped(NodeId(at), protocol);
+        verdict.expect("every safety property holds");
+    }
+
+    fn told(&mut self, at: u16, event: Event) {
+        let verdict = self.invariants.told(NodeId(at), &event);
+        verdict.expect("every safety property holds");
+        self.node(at).events.push(event.clone());
+        let request = match event {
+            Event::Prepare { transaction, work } if !self.refusing.contains(&at) => {
+                let vote = Vote::Yes { redo: work };
+                Request::Vote { transaction, vote }
+            }
+            Event::Prepare { transaction, .. } => {
+                let reason = "no".into();
+                let vote = Vote::No { reason };
+                Request::Vote { transaction, vote }
+            }
+            Event::Commit { transaction, .. } | Event::Abort { transaction } => {
+                let kept = Kept::Log;
+                Request::Done { transaction, kept }
+            }
+            _ => return,
+        };
+        self.input(at, Input::Request(request));
+    }
+
+    fn crash(&mut self, at: u16) {
+        let node = self.node(at);
+        node.boot += 1;
+        let last = node.gate.durable();
+        let recovered = TwoPhase::recover(node.config.clone(), Boot(node.boot), node.disk.clone());
+        node.protocol = recovered.expect("a prefix of a log is a legal state");
+        (node.effects, node.gate) = (Effects::new(last), Gate::new(last));
+        node.events.clear();
+        self.input(at, Input::Start);
+    }
+
+    fn begin(&mut self, token: u64, nodes: &[u16]) {
+        let work = nodes
+            .iter()
+            .map(|node| (NodeId(*node), Bytes::from_static(b"work")));
+        let (token, work) = (Token(token), work.collect());
+        self.input(1, Input::Request(Request::Begin { token, work }));
+    }
+
+    /// Delivers everything, oldest first, but what is to or from `down`.
+    fn settle_without(&mut self, down: &[u16]) {
+        loop {
+            self.network
+                .retain(|(from, to, _)| !down.contains(from) && !down.contains(to));
+            if self.network.is_empty() {
+                return;
+            }
+            let (from, to, message) = self.network.remove(0);
+            let from = NodeId(from);
+            self.input(to, Input::Receive { from, message });
+        }
+    }
+
+    fn settle(&mut self) {
+        self.settle_without(&[]);
+    }
+
+    fn answer(&mut self, token: u64) -> Option<(Outcome, AbortReason)> {
+        let token = Token(token);
+        self.node(1).events.iter().find_map(|event| match event {
+            Event::Ended {
+                token: told,
+                outcome,
+                reason,
+                ..
+            } if *told == token => Some((*outcome, reason.clone())),
+            _ => None,
+        })
+    }
+
+    fn outcome(&mut self, at: u16, transaction: Transaction) -> Option<Outcome> {
+        self.node(at).events.iter().find_map(|event| match event {
+            Event::Commit { transaction: t, .. } if *t == transaction => Some(Outcome::Commit),
+            Event::Abort { transaction: t } if *t == transaction => Some(Outcome::Abort),
+            _ => None,
+        })
+    }
+}
+
+fn first(boot: u32) -> Transaction {
+    Transaction {
+        coordinator: NodeId(1),
+        boot: Boot(boot),
+        sequence: 1,
+    }
+}
+
+fn each(presumption: Presumption) -> Options {
+    Options {
+        presumption,
+        ..Options::default()
+    }
+}
+
+const ALL: [Presumption; 3] = [
+    Presumption::Abort,
+    Presumption::Commit,
+    Presumption::Nothing,
+];
+
+/// AC4, *non-triviality*: all vote yes and nothing fails: commit.
+#[test]
+fn all_vote_yes_and_nothing_fails_commits() {
+    for presumption in ALL {
+        for nodes in [1, 2, 3, 5, 7] {
+            let mut c = cluster(nodes, &each(presumption));
+            let participants: Vec<u16> = (1..=nodes).collect();
+            c.begin(1, &participants);
+            c.settle();
+            assert_eq!(c.answer(1), Some((Outcome::Commit, AbortReason::None)));
+            for node in 1..=nodes {
+                assert_eq!(c.outcome(node, first(1)), Some(Outcome::Commit));
+                assert_eq!(c.node(node).protocol.status().in_doubt, []);
+            }
+            assert_eq!(c.node(1).protocol.status().live, 0);
+        }
+    }
+}
+
+/// AC3: one no aborts everywhere, and its reason reaches the client.
+#[test]
+fn one_no_aborts_everywhere() {
+    for presumption in ALL {
+        let mut c = cluster(3, &each(presumption));
+        c.refusing = vec![2];
+        c.begin(1, &[1, 2, 3]);
+        c.settle();
+        let reason = AbortReason::VotedNo {
+            node: NodeId(2),
+            reason: "no".into(),
+        };
+        assert_eq!(c.answer(1), Some((Outcome::Abort, reason)));
+        assert_eq!(c.outcome(1, first(1)), Some(Outcome::Abort));
+        assert_eq!(c.outcome(3, first(1)), Some(Outcome::Abort));
+        assert_eq!(c.node(1).protocol.status().live, 0);
+    }
+}
+
+/// A log that is written anew gives the same node: outcomes told, doubts, uncovered commits.
+#[test]
+fn a_log_written_anew_recovers_the_same() {
+    for presumption in ALL {
+        let mut c = cluster(3, &each(presumption));
+        for token in 1..=5 {
+            c.begin(token, &[1, 2, 3]);
+            c.settle();
+        }
+        c.begin(6, &[1, 2, 3]);
+        // Node 2 has voted and hears nothing more.
+        c.settle_without(&[3]);
+        for node in [1, 2] {
+            c.crash(node);
+            let before = c.node(node).protocol.status();
+            let last = c.node(node).gate.durable();
+            while c
+                .node(node)
+                .disk
+                .keys()
+                .next()
+                .is_some_and(|first| *first <= last)
+            {
+                c.input(node, Input::Reclaim(last.next()));
+            }
+            c.crash(node);
+            let after = c.node(node).protocol.status();
+            assert_eq!(before.in_doubt, after.in_doubt);
+            assert_eq!(before.uncovered, after.uncovered);
+            assert_eq!(before.live, after.live);
+        }
+    }
+}
+
+/// What a checkpoint covers is not told again; what it does not cover is, in order.
+#[test]
+fn a_resource_is_rebuilt_from_its_checkpoint_and_what_came_after() {
+    let mut c = cluster(2, &Options::default());
+    for token in 1..=4 {
+        c.begin(token, &[1, 2]);
+        c.settle();
+        if token == 2 {
+            let state = Bytes::from_static(b"two");
+            c.input(2, Input::Request(Request::Checkpoint { state }));
+        }
+    }
+    c.crash(2);
+    let told: Vec<_> = c.node(2).events.iter().collect();
+    assert!(matches!(told[0], Event::Restore { state } if state == "two"));
+    let commits = told.iter().filter_map(|event| match event {
+        Event::Commit { transaction, redo } => Some((transaction.sequence, redo.clone())),
+        _ => None,
+    });
+    let redo = Bytes::from_static(b"work");
+    assert_eq!(commits.collect::<Vec<_>>(), [(3, redo.clone()), (4, redo)]);
+}
+
+/// Whatever the resource holds that was never voted for is let go.
+#[test]
+fn an_orphan_of_the_resource_is_aborted() {
+    let mut c = cluster(2, &Options::default());
+    let orphan = first(9);
+    let transactions = vec![orphan];
+    c.input(2, Input::Request(Request::FoundPrepared { transactions }));
+    assert_eq!(c.outcome(2, orphan), Some(Outcome::Abort));
+}
+
+/// TP-30: a full coordinator refuses, and what runs ends.
+#[test]
+fn too_many_at_once_are_refused_and_the_others_end() {
+    let options = Options {
+        running_max: 2,
+        ..Options::default()
+    };
+    let mut c = cluster(3, &options);
+    for token in 1..=3 {
+        c.begin(token, &[2, 3]);
+    }
+    let busy = Event::Rejected {
+        token: Token(3),
+        reason: Reason::Busy,
+    };
+    assert!(c.node(1).events.contains(&busy));
+    c.settle();
+    assert!(c.answer(1).is_some() && c.answer(2).is_some());
+}
+
+/// What cannot be begun is refused with the reason.
+#[test]
+fn what_cannot_be_begun_is_refused() {
+    let mut c = cluster(3, &Options::default());
+    for (token, nodes) in [(1, &[][..]), (2, &[2, 2][..]), (3, &[2, 9][..])] {
+        c.begin(token, nodes);
+        let refused = Event::Rejected {
+            token: Token(token),
+            reason: Reason::BadParticipants,
+        };
+        assert!(c.node(1).events.contains(&refused), "{nodes:?}");
+    }
+    let (token, work) = (Token(4), vec![(NodeId(1), Bytes::new())]);
+    c.input(2, Input::Request(Request::Begin { token, work }));
+    let refused = Event::Rejected {
+        token,
+        reason: Reason::NotCoordinator,
+    };
+    assert!(c.node(2).events.contains(&refused));
+}
+
+/// A vote that does not come is an abort, and names whose it was.
+#[test]
+fn a_missing_vote_aborts_in_time() {
+    let mut c = cluster(3, &Options::default());
+    c.begin(1, &[2, 3]);
+    c.settle_without(&[3]);
+    for _ in 0..Options::default().vote_rounds {
+        c.input(1, Input::Timer(Timer::Votes(first(1))));
+        c.settle_without(&[3]);
+    }
+    let node = NodeId(3);
+    let late = AbortReason::Timeout { node };
+    assert_eq!(c.answer(1), Some((Outcome::Abort, late)));
+    assert_eq!(c.outcome(2, first(1)), Some(Outcome::Abort));
+}
+
+/// Every message and record survives its own bytes.
+#[test]
+fn everything_written_is_read_back() {
+    let transaction = first(3);
+    let messages = [
+        Message::Prepare {
+            transaction,
+            work: "w".into(),
+            participants: vec![(NodeId(2), Boot(7))],
+            presumption: Presumption::Nothing,
+            oldest_live: transaction,
+        },
+        Message::Vote {
+            transaction,
+            vote: twophase::Ballot::No("why".into()),
+            boot: Boot(2),
+        },
+        Message::Decision {
+            transaction,
+            outcome: Outcome::Abort,
+            presumption: Presumption::Commit,
+            oldest_live: Some(transaction),
+        },
+        Message::Greet {},
+    ];
+    for message in messages {
+        let mut bytes = Vec::new();
+        message.encode(&mut bytes);
+        assert_eq!(Message::decode(bytes.into()), Ok(message));
+    }
+    let record = Record::Prepared {
+        transaction,
+        presumption: Presumption::Abort,
+        participants: vec![(NodeId(2), Boot(7))],
+        redo: "r".into(),
+    };
+    let mut bytes = Vec::new();
+    record.encode(&mut bytes);
+    assert_eq!(Record::decode(bytes.into()), Ok(record));
+}
