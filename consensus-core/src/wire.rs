@@ -11,7 +11,7 @@
 use crate::{
     Ballot, Boot, ClientId, ClusterId, DiskId, GroupId, Index, Lsn, NodeId, Sequence, Token,
 };
-use alloc::{string::String, vec::Vec};
+use alloc::{boxed::Box, string::String, vec::Vec};
 use bytes::{Buf, Bytes};
 
 /// Which stream a message rides, so that bulk never blocks a heartbeat.
@@ -328,6 +328,15 @@ impl<T: Field> Field for Option<T> {
         } else {
             None
         })
+    }
+}
+
+impl<T: Field> Field for Box<T> {
+    fn put(&self, out: &mut Vec<u8>) {
+        (**self).put(out);
+    }
+    fn take(input: &mut Decoder) -> Result<Self, DecodeError> {
+        T::take(input).map(Self::new)
     }
 }
 

@@ -213,6 +213,17 @@ impl Invariants<MultiPaxos> for MultiPaxosInvariants {
                     vote.acceptors.add(&self.members, node);
                 }
             }
+            Record::Kept { ballot, run } => {
+                for (index, value) in entries(run) {
+                    let known = self.votes.get(&(index, *ballot));
+                    let again = known.is_some_and(|vote| {
+                        vote.value == value && vote.acceptors.has(&self.members, node)
+                    });
+                    self.judge(PROMISE_KEPT, again, || {
+                        format!("node {node} keeps {index} under {ballot}, never accepted there")
+                    })?;
+                }
+            }
             Record::Learned { .. } | Record::Chosen { .. } | Record::Snapshot { .. } => {}
         }
         Ok(())

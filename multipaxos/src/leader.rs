@@ -11,7 +11,7 @@ use crate::{
 };
 use alloc::vec::Vec;
 use consensus_core::{
-    Early, Effects, Epoch, Index, Lsn, Members, NodeId, Token, Unsynced,
+    Early, Effects, Epoch, Index, Lsn, NodeId, Token, Unsynced,
     contract::replicated_log::{Event, Reason},
     log::{Commands, EntryKind, Place, Run},
 };
@@ -71,14 +71,13 @@ impl Leader {
     /// The last slot up to which `size` acceptors, this one included, have accepted everything.
     #[inline]
     fn accepted_by(&self, size: usize) -> Index {
-        let mut reached = [Index::ZERO; Members::MAX];
-        let count = self.windows.len() + 1;
-        reached[0] = self.own;
-        for (reached, window) in reached[1..].iter_mut().zip(&self.windows) {
-            *reached = window.through;
-        }
-        reached[..count].sort_unstable();
-        reached[count - size]
+        // Groups are small: comparing each with each beats sorting.
+        let all = || {
+            let others = self.windows.iter().map(|window| window.through);
+            core::iter::once(self.own).chain(others)
+        };
+        let by_enough = |reached: &Index| all().filter(|other| other >= reached).count() >= size;
+        all().filter(by_enough).max().unwrap_or_default()
     }
 
     /// What waits at a leader that leads no more is certainly not done.

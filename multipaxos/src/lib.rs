@@ -53,8 +53,6 @@
 //! - The group is fixed: a request to change members is refused as impossible. A wiped disk must not
 //!   come back under the old node's id; that is kept by whoever starts a node, not here.
 //! - Reads ask a quorum; there are no leases.
-//! - The log on disk is not rewritten when asked to ([`Input::Reclaim`](consensus_core::Input)):
-//!   it grows.
 //! - Not Byzantine: a member that lies can break agreement.
 //! - Memory: slots behind the newest snapshot, at most [`Options::keep_bytes`] of them at a leader, and
 //!   everything since; proposals are refused beyond [`Options::unchosen_bytes_max`].
@@ -111,7 +109,7 @@
 //! # Reading order
 //!
 //! `config` · `message` · `record` · `node` (an input's way to a verb) · `election` · `leader` ·
-//! `window` · `acceptor` · `slots` · `replica` · `read` · `snapshot` · `transfer` · `recovery` ·
+//! `window` · `acceptor` · `slots` · `replica` · `read` · `snapshot` · `reclaim` · `transfer` · `recovery` ·
 //! `status` · `invariant` · `algorithm`.
 #![no_std]
 #![forbid(unsafe_code)]
@@ -138,6 +136,7 @@ mod leader;
 mod message;
 mod node;
 mod read;
+mod reclaim;
 mod record;
 mod recovery;
 mod replica;

@@ -137,7 +137,7 @@ pub struct Page {
     pub accepted: Vec<(Ballot, Run)>,
 }
 
-impl Field for Box<Page> {
+impl Field for Page {
     fn put(&self, out: &mut Vec<u8>) {
         self.after.put(out);
         self.through.put(out);
@@ -146,13 +146,13 @@ impl Field for Box<Page> {
         self.accepted.put(out);
     }
     fn take(input: &mut Decoder) -> Result<Self, DecodeError> {
-        Ok(Self::new(Page {
+        Ok(Self {
             after: Field::take(input)?,
             through: Field::take(input)?,
             last: Field::take(input)?,
             chosen: Field::take(input)?,
             accepted: Field::take(input)?,
-        }))
+        })
     }
 }
 

@@ -47,6 +47,8 @@ pub struct MultiPaxos {
     pub(crate) slots: Slots,
     /// The newest snapshot.
     pub(crate) snapshot: Option<Manifest>,
+    /// Old records are being written anew.
+    pub(crate) reclaim: Option<crate::reclaim::Reclaim>,
 
     // Volatile: the replica.
     /// Invariant: base ≤ told ≤ chosen ≤ last slot held.

@@ -1,5 +1,6 @@
 //! What must survive a crash.
 
+use alloc::boxed::Box;
 use consensus_core::{Ballot, Index, codec, contract::replicated_log::Manifest, log::Run};
 
 /// One fact on disk. Every prefix of the records is a legal state.
@@ -31,10 +32,18 @@ pub enum Record {
         /// The last such slot.
         through: Index,
     },
+    /// Lazy. An [`Accepted`](Self::Accepted) from before, written anew, so that the old record may go:
+    /// its ballot may be older than what is promised by now.
+    Kept {
+        /// Under which ballot the entries were accepted.
+        ballot: Ballot,
+        /// The entries.
+        run: Run,
+    },
     /// Forced. The log begins after this snapshot, whose file was whole, synced and verified before.
     Snapshot {
         /// What it is.
-        manifest: Manifest,
+        manifest: Box<Manifest>,
     },
 }
 
@@ -45,5 +54,6 @@ codec! {
         3 since 1 Log => Learned { run },
         4 since 1 Control => Chosen { through },
         5 since 1 Control => Snapshot { manifest },
+        6 since 1 Log => Kept { ballot, run },
     }
 }

@@ -46,23 +46,21 @@ impl Recovery {
                 self.promise(lsn, ballot)?;
                 self.put(ballot, &run);
             }
+            Record::Kept { ballot, run } => self.put(ballot, &run),
+            // What came before may have been released, and is then written anew further on: what does
+            // not follow says nothing yet. Not knowing that something is chosen costs only time.
             Record::Learned { run } => {
-                if run.first() > self.chosen.next() {
-                    let reason = "its entries do not follow what is chosen before them";
-                    return Err(RecoverError { lsn, reason });
+                if run.first() <= self.chosen.next() {
+                    self.put(run.epoch().ballot(), &run);
+                    self.chosen = self.chosen.max(run.last());
                 }
-                self.put(run.epoch().ballot(), &run);
-                self.chosen = self.chosen.max(run.last());
             }
             Record::Chosen { through } => {
-                // A snapshot may have taken the place of what this was about.
-                if through > self.slots.filled_through(self.chosen.next(), through) {
-                    let reason = "it calls slots chosen that are empty";
-                    return Err(RecoverError { lsn, reason });
+                if through <= self.slots.filled_through(self.chosen.next(), through) {
+                    self.chosen = self.chosen.max(through);
                 }
-                self.chosen = self.chosen.max(through);
             }
-            Record::Snapshot { manifest } => self.restore(manifest),
+            Record::Snapshot { manifest } => self.restore(*manifest),
         }
         Ok(())
     }
@@ -107,6 +105,7 @@ impl Recovery {
             promised: self.promised,
             slots: self.slots,
             snapshot: self.snapshot,
+            reclaim: None,
             chosen,
             told: base,
             chosen_recorded: chosen,

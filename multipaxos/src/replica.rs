@@ -29,7 +29,7 @@ impl MultiPaxos {
     }
 
     #[cold]
-    fn record_chosen(&mut self, effects: &mut Effects<Self>) {
+    pub(crate) fn record_chosen(&mut self, effects: &mut Effects<Self>) {
         self.chosen_recorded = self.chosen;
         let through = self.chosen;
         effects.persist_lazily(Record::Chosen { through });

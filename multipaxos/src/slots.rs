@@ -23,6 +23,8 @@ pub(crate) struct Slots {
     runs: VecDeque<Accepted>,
     base: Index,
     base_epoch: Epoch,
+    /// The last slot that holds something; the base when none does.
+    last: Index,
     bytes: usize,
 }
 
@@ -32,6 +34,7 @@ impl Slots {
             runs: VecDeque::new(),
             base,
             base_epoch: epoch,
+            last: base,
             bytes: 0,
         }
     }
@@ -44,8 +47,8 @@ impl Slots {
 
     /// The last slot that holds something; the base when none does.
     #[inline]
-    pub(crate) fn last(&self) -> Index {
-        self.runs.back().map_or(self.base, |back| back.run.last())
+    pub(crate) const fn last(&self) -> Index {
+        self.last
     }
 
     #[inline]
@@ -61,6 +64,12 @@ impl Slots {
     /// gallop from the back, then search.
     #[inline]
     fn position(&self, index: Index) -> usize {
+        if let Some(back) = self.runs.back()
+            && back.run.first() <= index
+            && index <= self.last
+        {
+            return self.runs.len() - 1;
+        }
         let (mut high, mut step) = (self.runs.len(), 1);
         loop {
             let low = high.saturating_sub(step);
@@ -113,7 +122,8 @@ impl Slots {
     /// Puts entries into their slots; whatever was there is gone.
     #[inline]
     pub(crate) fn put(&mut self, ballot: Ballot, run: Run) {
-        if run.first() > self.last() {
+        if run.first() > self.last {
+            self.last = run.last();
             self.bytes += run.payload_bytes();
             self.runs.push_back(Accepted { ballot, run });
         } else {
@@ -125,6 +135,7 @@ impl Slots {
     fn replace(&mut self, ballot: Ballot, run: Run) {
         let (first, last) = (run.first(), run.last());
         let start = self.position(first);
+        self.last = self.last.max(last);
         let mut end = start;
         let mut kept = Vec::new();
         while let Some(old) = self.runs.get(end)
@@ -296,6 +307,7 @@ impl Slots {
             }
         }
         (self.base, self.base_epoch) = (through, epoch);
+        self.last = self.last.max(through);
     }
 
     fn entries(&self) -> impl Iterator<Item = (Index, Ballot, Epoch, EntryKind, &[u8])> + '_ {

@@ -4,8 +4,9 @@ use crate::{
     node::{MultiPaxos, Role},
     record::Record,
 };
+use alloc::boxed::Box;
 use consensus_core::{
-    Ballot, Effects, Index, Lsn, NodeId,
+    Ballot, Effects, Index, NodeId,
     contract::replicated_log::{Event, Manifest},
 };
 
@@ -39,7 +40,7 @@ impl MultiPaxos {
             return;
         }
         effects.persist(Record::Snapshot {
-            manifest: manifest.clone(),
+            manifest: Box::new(manifest.clone()),
         });
         let through = self.trimming_point(manifest.index);
         if let Some(epoch) = self.slots.epoch(through) {
@@ -79,7 +80,7 @@ impl MultiPaxos {
             return;
         }
         effects.persist(Record::Snapshot {
-            manifest: manifest.clone(),
+            manifest: Box::new(manifest.clone()),
         });
         self.slots.compact(manifest.index, manifest.epoch);
         (self.chosen, self.told) = (manifest.index, manifest.index);
@@ -89,6 +90,4 @@ impl MultiPaxos {
         // old state.
         effects.emit(Event::Restore(manifest));
     }
-
-    pub(crate) fn on_reclaim(&mut self, _before: Lsn, _effects: &mut Effects<Self>) {}
 }

@@ -97,6 +97,21 @@ fn two_leaders_agree_through_a_crash() {
     assert!(found.states > 150_000, "{found}");
 }
 
+#[test]
+fn two_leaders_agree_although_a_log_is_written_anew_before_a_crash() {
+    let bounds = Bounds {
+        crashes: 1,
+        reclaims: 1,
+        ..NARROW
+    };
+    let requests = [vec![lead(1), propose(b"x")], vec![lead(2)]];
+    let found = explore(&quiet(), bounds, &requests);
+    eprintln!("two leaders, one crash, one log written anew: {found}");
+    assert!(found.exhausted, "{found}");
+    assert_eq!(found.unreached, ["y is chosen"]);
+    assert!(found.states > 300_000, "{found}");
+}
+
 /// Each planted bug breaks one sentence of the paper; each has to be found. Run by
 /// `cargo test -p multipaxos --features faults`.
 #[cfg(feature = "faults")]
