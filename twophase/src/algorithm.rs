@@ -45,6 +45,9 @@ impl Algorithm for TwoPhase {
             1 => LockPolicy::WaitDie,
             _ => LockPolicy::WoundWait,
         };
+        if chance(0..=3) == 0 {
+            options.coordinator = None;
+        }
         options.service.initial = chance(6..=40) as i64;
         options.service.checkpoint_every = chance(1..=30) as usize;
         options

@@ -252,8 +252,13 @@ impl TwoPhase {
             // Its answer will come, or what it says cannot be.
             Some(_) => None,
             None if self.is_past(transaction) => None,
-            // Not on disk, so not committed; and this run takes only what it is asked itself.
-            None if boot != self.boot => Some((Outcome::Abort, Bytes::from_static(b"restarted"))),
+            // Not on disk, so not committed; and this run takes only what it is asked itself, which the
+            // coordinator has to know.
+            None if boot != self.boot => {
+                let boot = self.boot;
+                self.post(transaction.coordinator, Message::Hello { boot }, effects);
+                Some((Outcome::Abort, Bytes::from_static(b"restarted")))
+            }
             None => {
                 let (participants, presumption) = (Vec::new(), self.config.options().presumption);
                 let state = State::Working { one_phase: true };

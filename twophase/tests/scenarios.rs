@@ -45,6 +45,7 @@ scenarios! {
     tp31_amnesiac_voter
     by_hand_and_wrong
     one_phase
+    one_phase_after_a_restart
 }
 
 /// Each scenario fails where the bug it warns of is planted: the story is the right one.
