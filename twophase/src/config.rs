@@ -11,9 +11,9 @@ use core::{ops::RangeInclusive, time::Duration};
 /// the transaction's identity: every party to it goes by the same.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum Presumption {
-    /// It was aborted [Mohan86]: aborts are neither forced nor acknowledged.
+    /// It was aborted \[Mohan86\]: aborts are neither forced nor acknowledged.
     Abort,
-    /// It was committed [Mohan86]: the participants are logged before they are asked, so that a crash
+    /// It was committed \[Mohan86\]: the participants are logged before they are asked, so that a crash
     /// can be told from a commit; commits are not acknowledged.
     Commit,
     /// Nothing: every outcome is forced and acknowledged, and a read-only participant is treated like

@@ -28,11 +28,14 @@ macro_rules! scenarios {
 }
 
 scenarios! {
+    tp02_one_was_asked
     tp03_all_have_voted_nothing_is_decided
     tp04_decided_before_anybody_was_told
     tp05_one_was_told
+    tp06_the_end_is_lost
     tp08_prepared_before_the_vote
     tp10_commit_before_its_record
+    tp11_committed_and_not_acknowledged
     tp13_in_doubt_is_blocked
     tp14_a_peer_has_not_voted
     tp14_a_peer_knows
@@ -40,12 +43,15 @@ scenarios! {
     tp17_late_votes
     tp19_commit_is_not_forgotten_early
     tp22_ids_are_not_used_twice
+    tp25_a_commit_cannot_be_written
     tp26_second_phase_again
     tp27_what_a_client_is_told
     tp31_amnesiac_voter
     by_hand_and_wrong
+    collecting_without_a_commit_means_abort
     one_phase
     one_phase_after_a_restart
+    presumed_commit_is_told_once
 }
 
 /// Each scenario fails where the bug it warns of is planted: the story is the right one.
