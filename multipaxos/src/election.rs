@@ -210,6 +210,7 @@ impl MultiPaxos {
             Role::Follower => self.look_for_leader(spoke, effects),
         }
         self.fetch_missing(effects);
+        self.snapshot_round_over();
         self.begin_round(effects);
     }
 
@@ -367,13 +368,10 @@ impl MultiPaxos {
                 page: Box::new(page),
             },
             None => {
-                let Some(manifest) = self.send_snapshot(from, effects) else {
+                let Some(through) = self.send_snapshot(from, effects) else {
                     return;
                 };
-                Message::Trimmed {
-                    ballot,
-                    through: manifest.index,
-                }
+                Message::Trimmed { ballot, through }
             }
         };
         answer(from, message, overtakes, effects);

@@ -9,7 +9,7 @@ use crate::{
     slots::Slots,
     status::Status,
 };
-use alloc::boxed::Box;
+use alloc::{boxed::Box, vec::Vec};
 use consensus_core::{
     Ballot, Boot, Effects, Index, Input, Lsn, NodeId, Protocol, RecoverError, Since, Time,
     contract::replicated_log::{Event, Manifest, Reason, Request},
@@ -51,6 +51,7 @@ pub struct MultiPaxos {
     pub(crate) reclaim: Option<crate::reclaim::Reclaim>,
 
     // Volatile: the replica.
+    pub(crate) sending: Vec<crate::snapshot::Sending>,
     /// Invariant: base ≤ told ≤ chosen ≤ last slot held.
     pub(crate) chosen: Index,
     /// Told to the application.
@@ -198,7 +199,8 @@ impl MultiPaxos {
             Request::SnapshotReceived { manifest, .. } => {
                 self.on_snapshot_received(manifest, effects);
             }
-            Request::SnapshotProgress { .. } | Request::SnapshotFailed { .. } => {}
+            Request::SnapshotProgress { peer, .. } => self.on_snapshot_progress(peer),
+            Request::SnapshotFailed { peer, .. } => self.on_snapshot_failed(peer),
         }
     }
 

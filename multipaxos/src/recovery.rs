@@ -106,6 +106,7 @@ impl Recovery {
             slots: self.slots,
             snapshot: self.snapshot,
             reclaim: None,
+            sending: alloc::vec::Vec::new(),
             chosen,
             told: base,
             chosen_recorded: chosen,

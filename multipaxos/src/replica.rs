@@ -74,15 +74,14 @@ impl MultiPaxos {
     }
 
     pub(crate) fn on_fetch(
-        &self,
+        &mut self,
         from: NodeId,
         after: Index,
         through: Index,
         effects: &mut Effects<Self>,
     ) {
         if after < self.slots.base() {
-            if let Some(manifest) = self.send_snapshot(from, effects) {
-                let through = manifest.index;
+            if let Some(through) = self.send_snapshot(from, effects) {
                 effects.send(from, Message::SnapshotSent { through });
             }
             return;

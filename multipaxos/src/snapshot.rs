@@ -7,22 +7,62 @@ use crate::{
 use alloc::boxed::Box;
 use consensus_core::{
     Ballot, Effects, Index, NodeId,
-    contract::replicated_log::{Event, Manifest},
+    contract::replicated_log::{Event, Manifest, SnapshotId},
 };
 
+/// Heartbeat rounds without a word of a transfer after which it counts as lost.
+const QUIET_ROUNDS: u8 = 20;
+
+/// A snapshot on its way to somebody.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub(crate) struct Sending {
+    to: NodeId,
+    id: SnapshotId,
+    /// Heartbeat rounds since bytes last moved.
+    quiet: u8,
+}
+
 impl MultiPaxos {
-    /// Has the driver send this node's newest snapshot; none if there is none.
+    /// Has the driver send this node's newest snapshot, unless it is on its way; none if there is none.
     pub(crate) fn send_snapshot(
-        &self,
+        &mut self,
         to: NodeId,
         effects: &mut Effects<Self>,
-    ) -> Option<&Manifest> {
+    ) -> Option<Index> {
         let manifest = self.snapshot.as_ref()?;
-        effects.emit(Event::SendSnapshot {
-            to,
-            manifest: manifest.clone(),
+        let under_way = |sending: &Sending| sending.to == to && sending.id == manifest.id;
+        if !self.sending.iter().any(under_way) {
+            self.sending.retain(|sending| sending.to != to);
+            self.sending.push(Sending {
+                to,
+                id: manifest.id,
+                quiet: 0,
+            });
+            effects.emit(Event::SendSnapshot {
+                to,
+                manifest: manifest.clone(),
+            });
+        }
+        Some(manifest.index)
+    }
+
+    /// A heartbeat round is over: a transfer that nobody has heard of for long may be tried again.
+    pub(crate) fn snapshot_round_over(&mut self) {
+        self.sending.retain_mut(|sending| {
+            sending.quiet += 1;
+            sending.quiet < QUIET_ROUNDS
         });
-        Some(manifest)
+    }
+
+    /// Bytes moved to or from `peer`.
+    pub(crate) fn on_snapshot_progress(&mut self, peer: NodeId) {
+        for sending in self.sending.iter_mut().filter(|s| s.to == peer) {
+            sending.quiet = 0;
+        }
+    }
+
+    pub(crate) fn on_snapshot_failed(&mut self, peer: NodeId) {
+        self.sending.retain(|sending| sending.to != peer);
     }
 
     pub(crate) fn on_snapshot_sent(&mut self, _through: Index) {

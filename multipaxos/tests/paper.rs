@@ -15,6 +15,8 @@ use std::time::Duration;
 fn quiet() -> Options {
     Options {
         elections: false,
+        #[cfg(feature = "faults")]
+        fault: planted::FAULT.get(),
         ..Options::default()
     }
 }
@@ -397,4 +399,42 @@ fn an_acceptor_never_accepts_below_its_promise() {
     // Nor does anybody propose under a ballot that is another's.
     cluster.receive(1, 2, accept(high, run(1, high, &["x"]), 1));
     assert!(cluster.told(2).is_empty());
+}
+
+/// Each claim fails where the bug it warns of is planted.
+#[cfg(feature = "faults")]
+mod planted {
+    use multipaxos::Fault;
+    use std::{cell::Cell, panic::catch_unwind};
+
+    thread_local! {
+        pub(super) static FAULT: Cell<Option<Fault>> = const { Cell::new(None) };
+    }
+
+    #[test]
+    fn every_claim_notices_its_bug() {
+        let claims: [(Fault, fn()); 4] = [
+            (
+                Fault::OnePromiseForAll,
+                super::each_slot_takes_the_value_of_its_own_highest_ballot,
+            ),
+            (
+                Fault::HoleFilledWithCommand,
+                super::a_hole_is_filled_with_a_no_op,
+            ),
+            (
+                Fault::TrimmedSaysNothing,
+                super::a_trimmed_acceptor_sends_its_snapshot,
+            ),
+            (
+                Fault::ChosenUnverified,
+                super::a_slot_is_executed_only_if_it_was_accepted_under_the_leaders_ballot,
+            ),
+        ];
+        for (fault, claim) in claims {
+            FAULT.set(Some(fault));
+            assert!(catch_unwind(claim).is_err(), "{fault:?} goes unnoticed");
+        }
+        FAULT.set(None);
+    }
 }
