@@ -3,9 +3,11 @@
 
 #![allow(clippy::unwrap_used)]
 
+use bench::app::bank;
 use bytes::Bytes;
 use consensus_core::{
     ClientId, ClusterId, NodeId, Sequence, Wire,
+    bank::Outcome,
     kv::{self, Operation},
     runtime::Runnable,
     service::{Answer, Refusal},
@@ -21,6 +23,7 @@ use std::{
     path::{Path, PathBuf},
     time::Duration,
 };
+use twophase::TwoPhase;
 
 const CLUSTER: ClusterId = ClusterId(0xC0FFEE);
 /// Longer than anything here takes: a test that reaches it has failed.
@@ -155,6 +158,66 @@ async fn a_raft_node_comes_back_from_its_folder() {
 #[tokio::test]
 async fn a_multipaxos_node_comes_back_from_its_folder() {
     a_node_comes_back_from_its_folder::<multipaxos::MultiPaxos>().await;
+}
+
+/// The coordinator and a participant go and come back between transfers: what nodes hold in the end is
+/// what was committed, at every node.
+#[tokio::test]
+async fn transfers_survive_the_nodes_that_made_them() {
+    let folder = Folder::new("transfers");
+    let ca = ClusterCa::generate(CLUSTER).unwrap();
+    let mut nodes = BTreeMap::new();
+    for id in 1..=3 {
+        node::init(&folder.of(id), CLUSTER, NodeId(id)).unwrap();
+        nodes.insert(id, start::<TwoPhase>(&ca, &folder, id).await);
+    }
+    let identity = ca.issue(Role::Client).unwrap();
+    let connect = |addresses| Client::connect(addresses, &identity, Limits::default(), None);
+    let mut committed = 0;
+    let mut sequence = 0;
+    for gone in [2, 1, 3] {
+        let client = connect(introduce(&nodes)).unwrap();
+        let goal = committed + 20;
+        while committed < goal {
+            sequence += 1;
+            let body = bank::body(&bank::transfer(3, 7, sequence, Bytes::new()));
+            let answer = client.call_at(NodeId(1), ClientId(9), Sequence(sequence), body, PATIENCE);
+            match Outcome::decode(done(answer.await)).unwrap() {
+                Outcome::Committed { .. } => committed += 1,
+                // A node that has just come back is not known to run yet.
+                Outcome::Aborted { .. } => tokio::time::sleep(Duration::from_millis(10)).await,
+                other => panic!("a transfer was asked for: {other:?}"),
+            }
+        }
+        nodes.remove(&gone).unwrap().shutdown().await.unwrap();
+        nodes.insert(gone, start::<TwoPhase>(&ca, &folder, gone).await);
+    }
+    let client = connect(introduce(&nodes)).unwrap();
+    for (node, each) in [(1, -2), (2, 1), (3, 1)] {
+        let held = loop {
+            let body = bank::body(&consensus_core::bank::Operation::Audit {});
+            let answer = client.call_at(NodeId(node), ClientId(9), Sequence(1), body, PATIENCE);
+            match Outcome::decode(done(answer.await)).unwrap() {
+                Outcome::Holdings {
+                    changed, prepared, ..
+                } if prepared.is_empty() => break changed,
+                // In doubt since its restart: it asks.
+                _ => tokio::time::sleep(Duration::from_millis(10)).await,
+            }
+        };
+        assert_eq!(held.len(), 1);
+        assert_eq!(held[0].delta, each * committed, "node {node}");
+    }
+    for node in nodes.into_values() {
+        node.shutdown().await.unwrap();
+    }
+}
+
+fn done(answer: Result<Answer, net_quic::CallError>) -> Bytes {
+    match answer.unwrap() {
+        Answer::Done(result) => result,
+        other => panic!("nothing else was going on: {other:?}"),
+    }
 }
 
 #[tokio::test]
