@@ -265,6 +265,7 @@ impl MultiPaxos {
         };
         for window in &mut leader.windows {
             let mut carried = false;
+            window.skip(self.slots.base());
             while let Some((from, to)) = window.due(
                 leader.last,
                 options.inflight_accepts_max,

@@ -108,6 +108,14 @@ impl Window {
         self.next = self.next.max(self.through.next());
     }
 
+    /// Everything up to `base` is chosen and no longer held: it has to come by another way.
+    #[inline]
+    pub(crate) fn skip(&mut self, base: Index) {
+        if self.next <= base {
+            self.reach(base);
+        }
+    }
+
     /// A heartbeat interval has passed. Accepts that made no progress in it are taken for lost: what is
     /// missing and not chosen yet goes out once more, and no more than that.
     pub(crate) fn tick(&mut self, chosen: Index) {

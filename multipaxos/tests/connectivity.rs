@@ -3,7 +3,11 @@
 mod cluster;
 
 use cluster::Cluster;
-use multipaxos::Options;
+use consensus_core::{
+    Index,
+    contract::replicated_log::{Manifest, Membership, Request, SnapshotId},
+};
+use multipaxos::{Message, Options};
 use std::time::Duration;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -165,4 +169,51 @@ fn a_leader_that_reaches_no_quorum_steps_down_and_says_so() {
     assert!(!cluster.leaders().contains(&leader));
     assert_eq!(cluster.status(leader).leader, None);
     assert_eq!(cluster.leaders().len(), 1);
+}
+
+/// What the leader has trimmed it can no longer propose to an acceptor that missed it; what comes
+/// after it can.
+#[test]
+fn an_acceptor_that_fell_behind_what_is_trimmed_takes_part_again() {
+    let options = Options {
+        inflight_accepts_max: 1,
+        keep_bytes: 0,
+        ..Options::default()
+    };
+    let mut cluster = Cluster::new(3, options);
+    cluster.run(SECOND);
+    let leader = cluster.leaders()[0];
+    let [other, behind] = others(3, leader)[..] else {
+        panic!("three nodes");
+    };
+    cluster.cut(leader, behind);
+    cluster.cut(other, behind);
+    for command in ["a", "b", "c", "d"] {
+        cluster.propose(leader, command);
+        cluster.run(SECOND / 200);
+    }
+    assert_eq!(cluster.status(leader).chosen, Index(4));
+    let manifest = Manifest {
+        id: SnapshotId(1),
+        index: Index(4),
+        epoch: cluster.status(leader).promised.into(),
+        members: Membership::default(),
+        size: 0,
+    };
+    cluster.ask(leader, Request::SnapshotTaken(manifest));
+    assert_eq!(cluster.status(leader).base, Index(4));
+    // The answer to the first accept comes late: the second is what would go out next.
+    let late = Message::Accepted {
+        ballot: cluster.status(leader).promised,
+        first: Index(1),
+        last: Index(1),
+    };
+    cluster.receive(behind, leader, late);
+    cluster.heal();
+    cluster.run(SECOND / 2);
+    assert_eq!(cluster.leaders(), [leader]);
+    cluster.stop(other);
+    cluster.propose(leader, "e");
+    cluster.run(SECOND / 20);
+    assert_eq!(cluster.status(leader).chosen, Index(5));
 }
