@@ -231,7 +231,7 @@ mod tests {
         disk
     }
 
-    fn found(disk: &Disk<u64>) -> alloc::vec::Vec<u64> {
+    fn found(disk: &Disk<u64>) -> Vec<u64> {
         assert!(disk.iter().all(|(lsn, record)| lsn.0 == *record));
         disk.iter().map(|(_, record)| *record).collect()
     }
@@ -247,7 +247,7 @@ mod tests {
             let mut disk = disk(5, 3);
             assert_eq!(disk.pending(), 2);
             disk.crash(keep);
-            assert_eq!(found(&disk), (1..=left).collect::<alloc::vec::Vec<_>>());
+            assert_eq!(found(&disk), (1..=left).collect::<Vec<_>>());
             assert_eq!((disk.last(), disk.pending()), (Lsn(left), 0));
         }
     }
