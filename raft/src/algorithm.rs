@@ -43,6 +43,9 @@ pub struct Options {
     pub snapshot_bytes: usize,
     /// See [`Limits::unrest`].
     pub unrest: Unrest,
+    /// A planted bug.
+    #[cfg(feature = "faults")]
+    pub fault: Option<crate::Fault>,
 }
 
 impl Default for Options {
@@ -60,6 +63,8 @@ impl Default for Options {
             keep_bytes: config.keep_bytes,
             snapshot_bytes: 0,
             unrest: Unrest::default(),
+            #[cfg(feature = "faults")]
+            fault: None,
         }
     }
 }
@@ -95,6 +100,8 @@ impl Algorithm for Raft {
             append_bytes_max: options.append_bytes_max,
             inflight_appends_max: options.inflight_appends_max,
             keep_bytes: options.keep_bytes,
+            #[cfg(feature = "faults")]
+            fault: options.fault,
             ..Config::new(node, membership)
         };
         config.validate().map_err(|error| error.to_string())?;
@@ -149,6 +156,8 @@ impl Algorithm for Raft {
                 },
                 voters: false,
             },
+            #[cfg(feature = "faults")]
+            fault: None,
         }
     }
 

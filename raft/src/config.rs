@@ -41,6 +41,9 @@ pub struct Config {
     /// Commands that may wait uncommitted at a leader, in payload bytes; more are refused as busy.
     /// Default 64 MiB.
     pub uncommitted_bytes_max: usize,
+    /// A planted bug.
+    #[cfg(feature = "faults")]
+    pub fault: Option<crate::Fault>,
 }
 
 impl Config {
@@ -61,6 +64,8 @@ impl Config {
             inflight_appends_max: 256,
             keep_bytes: 64 << 20,
             uncommitted_bytes_max: 64 << 20,
+            #[cfg(feature = "faults")]
+            fault: None,
         }
     }
 

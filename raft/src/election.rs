@@ -27,6 +27,16 @@ impl Raft {
         self.await_leader(effects);
     }
 
+    /// Why a leader's requests need not wait for its disk: its term is there already.
+    #[inline]
+    pub(crate) fn authority(&self) -> Early {
+        if planted!(self.config, LeadsBeforeDisk) {
+            Early::QuorumHolds
+        } else {
+            Early::Authority(self.since.lsn())
+        }
+    }
+
     /// Starts the election timeout anew: first the part in which candidates are ignored, then the
     /// drawn rest. Together they are one draw from the configured range.
     pub(crate) fn await_leader(&self, effects: &mut Effects<Self>) {
@@ -90,9 +100,11 @@ impl Raft {
         };
         self.enter_term(term, Some(self.config.node), effects);
         self.leader = None;
-        self.role = Role::Candidate {
-            granted: Vec::new(),
-        };
+        let mut granted = Vec::new();
+        if planted!(self.config, LeadsBeforeDisk) {
+            granted.push(self.config.node);
+        }
+        self.role = Role::Candidate { granted };
         let request = self.vote_request(term, false, transfer);
         for peer in self.voting_peers() {
             effects.send_early(peer, request.clone(), Early::Campaign);
@@ -130,9 +142,13 @@ impl Raft {
             self.leader_commit = Index::ZERO;
             self.ack = false;
         }
-        (self.term, self.vote) = (term, vote);
+        if planted!(self.config, TermAndVoteApart) && term > self.term {
+            let term = self.term;
+            effects.persist(Record::HardState { term, vote });
+        }
         let lsn = effects.persist(Record::HardState { term, vote });
         self.marks.hard_state(lsn);
+        (self.term, self.vote) = (term, vote);
         self.since = Since::new(lsn, effects.durable());
     }
 
@@ -297,15 +313,17 @@ impl Raft {
         if self.vote.is_none() {
             self.enter_term(term, Some(from), effects);
         }
-        // Held: it leaves when the vote is on disk.
-        effects.send(
-            from,
-            Message::Vote {
-                term,
-                granted: true,
-                pre,
-            },
-        );
+        let granted = Message::Vote {
+            term,
+            granted: true,
+            pre,
+        };
+        if planted!(self.config, VoteBeforeDisk) {
+            effects.send_early(from, granted, Early::QuorumHolds);
+        } else {
+            // Held: it leaves when the vote is on disk.
+            effects.send(from, granted);
+        }
         self.await_leader(effects);
     }
 
@@ -356,6 +374,10 @@ impl Raft {
 
     pub(crate) fn on_durable(&mut self, lsn: Lsn, effects: &mut Effects<Self>) {
         self.since.settle(lsn);
+        #[cfg(feature = "faults")]
+        if let Some(manifest) = self.late_restore.take() {
+            effects.emit(Event::Restore(manifest));
+        }
         match &mut self.role {
             Role::Leader(leader) => {
                 if let Some(waiting) = &mut leader.waiting {
@@ -381,7 +403,7 @@ impl Raft {
 
     fn take_office(&mut self, effects: &mut Effects<Self>) {
         assert!(
-            self.since.is_durable(),
+            self.since.is_durable() || planted!(self.config, LeadsBeforeDisk),
             "a term led twice: term {} is not on disk",
             self.term
         );

@@ -4,10 +4,23 @@
 
 extern crate alloc;
 
+/// Whether the named bug is planted: false in any build without the feature `faults`.
+macro_rules! planted {
+    ($config:expr, $fault:ident) => {{
+        #[cfg(feature = "faults")]
+        let planted = $config.fault == Some(crate::Fault::$fault);
+        #[cfg(not(feature = "faults"))]
+        let planted = false;
+        planted
+    }};
+}
+
 mod algorithm;
 mod commit;
 mod config;
 mod election;
+#[cfg(feature = "faults")]
+mod fault;
 mod invariant;
 mod membership;
 mod message;
@@ -24,6 +37,8 @@ mod transfer;
 
 pub use algorithm::Options;
 pub use config::{Config, ConfigError};
+#[cfg(feature = "faults")]
+pub use fault::Fault;
 pub use invariant::RaftInvariants;
 pub use message::Message;
 pub use node::{Raft, Timer};

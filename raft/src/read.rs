@@ -115,6 +115,9 @@ impl Raft {
                 Early::LeaseHolds,
             );
         }
+        if planted!(self.config, ReadBeforeOwnCommit) {
+            leader.reads.may_serve = true;
+        }
         let index = leader.reads.may_serve.then_some(commit);
         leader.reads.waiting.push_back(Waiting {
             token,

@@ -129,6 +129,8 @@ impl Recovery {
             ack: false,
             members: self.members,
             marks: self.marks,
+            #[cfg(feature = "faults")]
+            late_restore: None,
         })
     }
 }

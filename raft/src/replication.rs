@@ -52,6 +52,9 @@ impl Raft {
         let lsn = effects.persist(Record::Append { run: run.clone() });
         self.marks.appended(lsn, run.first());
         leader.unsynced.push(lsn, run.last());
+        if planted!(self.config, OwnAckBeforeSync) {
+            (leader.own, leader.moved) = (run.last(), true);
+        }
         self.log.append(run);
     }
 
@@ -68,7 +71,7 @@ impl Raft {
     /// Makes one run of everything proposed in this batch.
     #[inline]
     fn append_proposed(&mut self, effects: &mut Effects<Self>) {
-        let epoch = self.epoch();
+        let (epoch, why) = (self.epoch(), self.authority());
         let Role::Leader(leader) = &mut self.role else {
             return;
         };
@@ -88,7 +91,7 @@ impl Raft {
                         first,
                         epoch,
                     },
-                    Early::Authority(self.since.lsn()),
+                    why,
                 );
             }
             first = Index(first.0 + count);
@@ -101,7 +104,7 @@ impl Raft {
     #[inline]
     fn replicate(&mut self, effects: &mut Effects<Self>) {
         let (term, commit, last) = (self.term, self.commit, self.log.last());
-        let why = Early::Authority(self.since.lsn());
+        let why = self.authority();
         let early = self.config.parallel_write;
         let Role::Leader(leader) = &mut self.role else {
             return;
@@ -193,7 +196,7 @@ impl Raft {
     /// Begins a new round.
     pub(crate) fn send_heartbeats(&mut self, now: Time, effects: &mut Effects<Self>) {
         let (term, commit) = (self.term, self.commit);
-        let why = Early::Authority(self.since.lsn());
+        let why = self.authority();
         let Role::Leader(leader) = &mut self.role else {
             return;
         };
@@ -321,7 +324,9 @@ impl Raft {
         let differs = (run.first().0..=run.last().0)
             .map(Index)
             .find(|index| self.log.epoch(*index) != Some(run.epoch()));
-        let Some(rest) = differs.and_then(|first| run.cut(first..run.last().next())) else {
+        let cut = differs.and_then(|first| run.cut(first..run.last().next()));
+        let cuts = planted!(self.config, ShorterAppendTruncates);
+        let Some(rest) = cut.or_else(|| cuts.then_some(run)) else {
             return;
         };
         assert!(
@@ -357,7 +362,7 @@ impl Raft {
             round,
         };
         if self.since.is_durable() {
-            effects.send_early(from, heard, Early::Authority(self.since.lsn()));
+            effects.send_early(from, heard, self.authority());
         } else {
             effects.send(from, heard);
         }
@@ -380,7 +385,12 @@ impl Raft {
         }
         // Never beyond what the present leader's appends have verified: entries after that may be
         // another leader's.
-        let commit = self.leader_commit.min(self.verified);
+        let verified = if planted!(self.config, CommitsUnverified) {
+            self.log.last()
+        } else {
+            self.verified
+        };
+        let commit = self.leader_commit.min(verified);
         if commit > self.commit {
             self.commit = commit;
         }

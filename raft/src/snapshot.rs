@@ -138,7 +138,12 @@ impl Raft {
         self.members.restored(manifest.clone());
         // Held, and so is every event behind it: the application never applies the next entry to the
         // old state.
-        effects.emit(Event::Restore(manifest));
+        if planted!(self.config, CommitOvertakesSnapshot) {
+            #[cfg(feature = "faults")]
+            self.late_restore.replace(manifest);
+        } else {
+            effects.emit(Event::Restore(manifest));
+        }
         self.tell_members(effects);
     }
 

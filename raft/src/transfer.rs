@@ -6,7 +6,7 @@ use crate::{
     node::{Raft, Role, Timer},
 };
 use consensus_core::{
-    Early, Effects, Index, NodeId, Token,
+    Effects, Index, NodeId, Token,
     contract::replicated_log::{Event, Reason},
 };
 
@@ -63,7 +63,7 @@ impl Raft {
     /// Once the heir has the whole log, it is told; from then on no lease holds in this term, for it
     /// may be elected at any moment.
     pub(crate) fn drive_transfer(&mut self, effects: &mut Effects<Self>) {
-        let (term, last) = (self.term, self.log.last());
+        let (term, last, why) = (self.term, self.log.last(), self.authority());
         let Role::Leader(leader) = &mut self.role else {
             return;
         };
@@ -77,7 +77,6 @@ impl Raft {
         if caught_up && !transfer.told {
             transfer.told = true;
             leader.reads.void_lease();
-            let why = Early::Authority(self.since.lsn());
             effects.send_early(transfer.to, Message::TimeoutNow { term, last }, why);
         }
     }

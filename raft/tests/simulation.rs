@@ -135,3 +135,41 @@ fn the_same_seed_takes_the_same_steps() {
         "different seeds took the same steps"
     );
 }
+
+#[cfg(feature = "faults")]
+mod planted {
+    use super::*;
+    use raft::Fault;
+
+    /// How many seeds each planted bug may survive. The others need an order of events that is rare
+    /// at random: scenarios tell it.
+    const BOUNDS: [(Fault, u64); 7] = [
+        (Fault::VoteBeforeDisk, 200),
+        (Fault::TermAndVoteApart, 20),
+        (Fault::OwnAckBeforeSync, 20),
+        (Fault::CountsOldTerms, 300),
+        (Fault::ShorterAppendTruncates, 20),
+        (Fault::CommitsUnverified, 20),
+        (Fault::ReadBeforeOwnCommit, 20),
+    ];
+
+    #[test]
+    fn planted_bugs_are_found_within_their_seeds() {
+        let mut survived = Vec::new();
+        for (fault, seeds) in BOUNDS {
+            let plant = |options: &mut raft::Options| {
+                options.fault = Some(fault);
+            };
+            let found = (0..seeds).find_map(|seed| {
+                let outcome = run_with::<Raft>(seed, &Settings::default(), &plant, None);
+                let violation = outcome.violation?;
+                (violation.property != "liveness").then_some((seed, violation.property))
+            });
+            println!("{fault:?}: {found:?}");
+            if found.is_none() {
+                survived.push(fault);
+            }
+        }
+        assert!(survived.is_empty(), "{survived:?} survived their seeds");
+    }
+}
