@@ -19,7 +19,7 @@ pub enum Fault {
     /// A follower commits as far as its log goes, although the leader's append has vouched for less.
     CommitsUnverified,
     /// Members are changed while a change is pending, and before the term has committed anything
-    /// [Ongaro15].
+    /// \[Ongaro15\].
     ChangeWhilePending,
     /// Reads are answered before the term has committed anything: the commit index may lie behind
     /// what the leader before has committed [Ongaro14 §6.4].

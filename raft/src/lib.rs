@@ -1,4 +1,93 @@
-//! Raft: a replicated log with a strong leader [Ongaro14].
+//! Raft: a replicated log with a strong leader \[Ongaro14\].
+//!
+//! # In five sentences
+//!
+//! Time is cut into *terms*, and each term has at most one *leader*, elected by a majority. Only the
+//! leader appends entries; followers copy its log and overwrite what disagrees. An entry is *committed*
+//! when a majority holds it on disk and it belongs to the leader's own term; everything before it is
+//! committed with it. A node votes only for candidates whose log is at least as complete as its own, so
+//! every leader holds everything committed. A leader that hears no majority steps down, and a follower
+//! that hears no leader asks around before it stands for election.
+//!
+//! # Roles and messages
+//!
+//! | from | message | to |
+//! |---|---|---|
+//! | candidate | `RequestVote` (also as a pre-vote) | voters |
+//! | voter | `Vote` | candidate |
+//! | leader | `Append`, `Heartbeat`, `InstallSnapshot`, `TimeoutNow` | follower |
+//! | follower | `Appended`, `Conflict`, `Heard` | leader |
+//!
+//! # What must be on disk before what
+//!
+//! | record | before |
+//! |---|---|
+//! | `HardState`: term and vote, as one record | a vote leaves; a candidate takes office |
+//! | `Append` | a follower's `Appended` leaves; the leader counts itself |
+//! | `Snapshot` | the log that it covers is let go; the application restores it |
+//! | `Commit` | nothing: lazy, it only saves time after a restart |
+//!
+//! A leader sends entries while its own disk still writes them; a candidate asks for votes while its
+//! term is being written, but takes office only when it is on disk.
+//!
+//! # Guarantees and limits
+//!
+//! The five properties of the thesis's figure 3.2, and one vote a term over a node's whole life, stand
+//! in [`RaftInvariants`] and are judged after every step of every simulated run. Progress needs a
+//! majority that can talk to each other for longer than an election timeout. On real nodes the bytes of
+//! snapshots are not moved yet: there a log is kept whole.
+//!
+//! # Deviations from the paper
+//!
+//! - Heartbeats are messages of their own, numbered, and carry the commit index; a follower never
+//!   commits beyond what an append of the present leader has verified.
+//! - A leader whose disk has answered nothing for an election timeout steps down.
+//! - Several voters are changed at once by a joint configuration, a single one directly; neither before
+//!   an entry of the leader's own term is committed.
+//!
+//! # Example
+//!
+//! ```
+//! use consensus_core::{contract::replicated_log::{Event, Request}, log::Commands, *};
+//! use raft::{Raft, Timer};
+//!
+//! #[derive(Default)]
+//! struct Told(Vec<Event>);
+//! impl Outlet<raft::Message, Event> for Told {
+//!     fn message(&mut self, _: NodeId, _: raft::Message) {}
+//!     fn event(&mut self, event: Event) { self.0.push(event) }
+//!     fn release(&mut self, _: Lsn) {}
+//! }
+//!
+//! let members = Members::new([NodeId(1)]).unwrap();
+//! let config = Raft::config(&Default::default(), &members, NodeId(1)).unwrap();
+//! let mut node = Raft::recover(config, Boot(1), []).unwrap();
+//! let (mut effects, mut gate) = (Effects::new(Lsn::ZERO), Gate::new(Lsn::ZERO));
+//! let mut told = Told::default();
+//! let mut step = |input| {
+//!     let mut next = Some(input);
+//!     while let Some(input) = next.take() {
+//!         node.handle(Time::ZERO, input, &mut effects);
+//!         node.flush(Time::ZERO, &mut effects);
+//!         gate.admit(&mut effects, &mut told);
+//!         let (last, _, records) = effects.take_records();
+//!         if records.count() > 0 { // a real driver writes them and syncs
+//!             gate.open(last, &mut effects, &mut told);
+//!             next = Some(Input::Durable(last));
+//!         }
+//!     }
+//! };
+//! step(Input::Start);
+//! step(Input::Timer(Timer::Quiet));
+//! step(Input::Timer(Timer::Election)); // elects itself
+//! step(Input::Request(Request::Propose { token: None, commands: Commands::one(b"x = 1") }));
+//! assert!(told.0.iter().any(|event| matches!(event, Event::Committed(run) if run.iter().eq([b"x = 1"]))));
+//! ```
+//!
+//! # Reading order
+//!
+//! `message.rs`, `record.rs`, `node.rs`, `election.rs`, `replication.rs`, `progress.rs`, `commit.rs`, `read.rs`, then the
+//! rest; `invariant.rs` says what must hold.
 #![no_std]
 #![forbid(unsafe_code)]
 

@@ -68,7 +68,7 @@ pub(crate) enum Role {
     Leader(Box<Leader>),
 }
 
-/// A Raft node [Ongaro14].
+/// A Raft node \[Ongaro14\].
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Raft {
     pub(crate) config: StaticConfig,
