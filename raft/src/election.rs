@@ -27,13 +27,13 @@ impl Raft {
         self.await_leader(effects);
     }
 
-    /// Why a leader's requests need not wait for its disk: its term is there already.
+    /// The record that a leader's requests rest on: its term, which is on disk already.
     #[inline]
-    pub(crate) fn authority(&self) -> Early {
+    pub(crate) fn authority(&self) -> Lsn {
         if planted!(self.config, LeadsBeforeDisk) {
-            Early::QuorumHolds
+            Lsn::ZERO
         } else {
-            Early::Authority(self.since.lsn())
+            self.since.lsn()
         }
     }
 

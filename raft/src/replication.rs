@@ -71,7 +71,8 @@ impl Raft {
     /// Makes one run of everything proposed in this batch.
     #[inline]
     fn append_proposed(&mut self, effects: &mut Effects<Self>) {
-        let (epoch, why) = (self.epoch(), self.authority());
+        let epoch = self.epoch();
+        let why = Early::Authority(self.authority());
         let Role::Leader(leader) = &mut self.role else {
             return;
         };
@@ -104,7 +105,7 @@ impl Raft {
     #[inline]
     fn replicate(&mut self, effects: &mut Effects<Self>) {
         let (term, commit, last) = (self.term, self.commit, self.log.last());
-        let why = self.authority();
+        let why = Early::Authority(self.authority());
         let early = self.config.parallel_write;
         let Role::Leader(leader) = &mut self.role else {
             return;
@@ -196,7 +197,7 @@ impl Raft {
     /// Begins a new round.
     pub(crate) fn send_heartbeats(&mut self, now: Time, effects: &mut Effects<Self>) {
         let (term, commit) = (self.term, self.commit);
-        let why = self.authority();
+        let why = Early::Authority(self.authority());
         let Role::Leader(leader) = &mut self.role else {
             return;
         };
@@ -362,7 +363,7 @@ impl Raft {
             round,
         };
         if self.since.is_durable() {
-            effects.send_early(from, heard, self.authority());
+            effects.send_early(from, heard, Early::Authority(self.authority()));
         } else {
             effects.send(from, heard);
         }

@@ -6,7 +6,7 @@ use crate::{
     node::{Raft, Role, Timer},
 };
 use consensus_core::{
-    Effects, Index, NodeId, Token,
+    Early, Effects, Index, NodeId, Token,
     contract::replicated_log::{Event, Reason},
 };
 
@@ -63,7 +63,8 @@ impl Raft {
     /// Once the heir has the whole log, it is told; from then on no lease holds in this term, for it
     /// may be elected at any moment.
     pub(crate) fn drive_transfer(&mut self, effects: &mut Effects<Self>) {
-        let (term, last, why) = (self.term, self.log.last(), self.authority());
+        let (term, last) = (self.term, self.log.last());
+        let why = Early::Authority(self.authority());
         let Role::Leader(leader) = &mut self.role else {
             return;
         };
