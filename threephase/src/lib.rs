@@ -1,3 +1,40 @@
+//! Three-phase commit, classic and with quorums (E3PC).
 #![no_std]
 #![forbid(unsafe_code)]
-//! Not built yet: this crate has a place in the workspace and nothing else.
+
+extern crate alloc;
+
+/// Whether the named bug is planted: false in any build without the feature `faults`.
+macro_rules! planted {
+    ($config:expr, $fault:ident) => {{
+        #[cfg(feature = "faults")]
+        let planted = $config.options().fault == Some(crate::Fault::$fault);
+        #[cfg(not(feature = "faults"))]
+        let planted = false;
+        planted
+    }};
+}
+
+mod algorithm;
+mod config;
+mod coordinator;
+mod election;
+mod garbage;
+mod invariant;
+mod message;
+mod node;
+mod participant;
+mod quorum_termination;
+mod record;
+mod recovery;
+mod status;
+mod termination;
+
+#[cfg(feature = "faults")]
+pub use config::Fault;
+pub use config::{Config, ConfigError, Mode, Options};
+pub use invariant::ThreePhaseInvariants;
+pub use message::{Epoch, Message, Stage};
+pub use node::{ThreePhase, Timer};
+pub use record::Record;
+pub use status::{Refused, Status};

@@ -1,0 +1,63 @@
+//! What harnesses ask of an algorithm.
+
+use crate::{Config, Mode, Options, ThreePhase, ThreePhaseInvariants};
+use alloc::string::{String, ToString};
+use consensus_core::{
+    Algorithm, Boot, Contract, Members, NodeId,
+    service::{atomic_commit::CommitService, locks::LockPolicy},
+};
+use core::{ops::RangeInclusive, time::Duration};
+
+impl Algorithm for ThreePhase {
+    const NAME: &'static str = "threephase";
+    const CONTRACT: Contract = Contract::AtomicCommit;
+
+    type Options = Options;
+    type Service = CommitService;
+    type Invariants = ThreePhaseInvariants;
+
+    fn config(options: &Options, members: &Members, node: NodeId) -> Result<Config, String> {
+        Config::new(node, members.clone(), options.clone()).map_err(|error| error.to_string())
+    }
+
+    fn service(options: &Options, _: &Members, node: NodeId, _: Boot) -> CommitService {
+        options.service.service(node, options.coordinator)
+    }
+
+    fn draw(_: &Members, chance: &mut dyn FnMut(RangeInclusive<u64>) -> u64) -> Options {
+        let mut options = Options {
+            mode: match chance(0..=1) {
+                0 => Mode::Classic,
+                _ => Mode::Quorum,
+            },
+            votes: Duration::from_millis(chance(100..=2_000)),
+            ..Options::default()
+        };
+        options.bound = match options.mode {
+            // True in whatever weather the simulator makes without a fault that is outside.
+            Mode::Classic => Duration::from_millis(chance(1_000..=1_500)),
+            // Often not: elections collide with coordinators that are alive.
+            Mode::Quorum => Duration::from_millis(chance(10..=500)),
+        };
+        options.eager = chance(0..=2) == 0;
+        options.remembered_max = chance(0..=20) as usize;
+        options.reclaim_step = chance(1..=8) as usize;
+        options.service.policy = match chance(0..=2) {
+            0 => LockPolicy::NoWait,
+            1 => LockPolicy::WaitDie,
+            _ => LockPolicy::WoundWait,
+        };
+        options.service.initial = chance(6..=40) as i64;
+        options.service.checkpoint_every = chance(1..=30) as usize;
+        options
+    }
+
+    /// Everybody votes, so nobody can be spared.
+    fn needed(_: &Options, members: &Members) -> usize {
+        members.count()
+    }
+
+    fn leader(&self) -> Option<NodeId> {
+        self.config.options().coordinator
+    }
+}

@@ -1,0 +1,102 @@
+//! What an operator wants to see.
+
+use crate::{Mode, ThreePhase};
+use alloc::vec::Vec;
+use consensus_core::{
+    Boot, NodeId,
+    contract::atomic_commit::{Outcome, Transaction},
+};
+use core::hash;
+
+/// A look inside one node. Counters start at zero with each run.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Status {
+    /// Whose.
+    pub node: NodeId,
+    /// Which run.
+    pub boot: Boot,
+    /// How it terminates.
+    pub mode: Mode,
+    /// Transactions that this coordinator has under way or whose outcome somebody has not acknowledged.
+    pub live: usize,
+    /// Transactions in doubt here, and whose word would end each.
+    pub in_doubt: Vec<(Transaction, Vec<NodeId>)>,
+    /// Transactions that this participant has a part in or remembers.
+    pub parts: usize,
+    /// Commits that no checkpoint of the resource covers.
+    pub uncovered: usize,
+    /// Transactions committed by this coordinator.
+    pub committed: u64,
+    /// Transactions aborted by this coordinator.
+    pub aborted: u64,
+    /// Campaigns of this node to end an orphaned transaction.
+    pub elections: u64,
+    /// Commits that reached this node before a pre-commit did.
+    pub skipped: u64,
+    /// What was not believed.
+    pub refused: Refused,
+}
+
+/// What no correct peer would send. Not zero: a broken or hostile peer, a misconfiguration, or, in
+/// classic mode, a network outside the assumptions.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub struct Refused {
+    /// Messages from outside the group.
+    pub strangers: u64,
+    /// Transactions or rounds that are not the sender's, or not meant for this node.
+    pub foreign_transactions: u64,
+    /// Outcomes that contradict an earlier one: **atomicity is lost**.
+    pub reversed_outcomes: u64,
+    /// Decisions by hand, which this protocol does not offer.
+    pub by_hand: u64,
+}
+
+/// History, not state: two nodes that differ in nothing else behave the same.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Counters {
+    committed: u64,
+    aborted: u64,
+    pub(crate) elections: u64,
+    pub(crate) skipped: u64,
+    pub(crate) refused: Refused,
+}
+
+impl Counters {
+    pub(crate) const fn ended(&mut self, outcome: Outcome) {
+        match outcome {
+            Outcome::Commit => self.committed += 1,
+            Outcome::Abort => self.aborted += 1,
+        }
+    }
+}
+
+impl PartialEq for Counters {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for Counters {}
+
+impl hash::Hash for Counters {
+    fn hash<H: hash::Hasher>(&self, _: &mut H) {}
+}
+
+impl ThreePhase {
+    pub(crate) fn look_inside(&self) -> Status {
+        Status {
+            node: self.config.node(),
+            boot: self.boot,
+            mode: self.config.options().mode,
+            live: self.coordinator.live.len(),
+            in_doubt: self.in_doubt(),
+            parts: self.participant.parts.len(),
+            uncovered: self.participant.redo.len(),
+            committed: self.counters.committed,
+            aborted: self.counters.aborted,
+            elections: self.counters.elections,
+            skipped: self.counters.skipped,
+            refused: self.counters.refused,
+        }
+    }
+}
