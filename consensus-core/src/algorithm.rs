@@ -1,7 +1,9 @@
 //! A protocol as the harnesses see it: simulator, benchmarks and real nodes run anything that says
 //! these few things about itself.
 
-use crate::{Boot, Invariants, Members, NodeId, Protocol, majority, service::Service};
+use crate::{
+    Boot, Invariants, Members, NodeId, Protocol, fault::FaultKind, majority, service::Service,
+};
 use alloc::string::String;
 use core::{fmt, ops::RangeInclusive};
 
@@ -23,6 +25,9 @@ pub trait Algorithm: Protocol<Config: Clone, Status: fmt::Debug> + fmt::Debug + 
     const NAME: &'static str;
     /// What it speaks.
     const CONTRACT: Contract;
+    /// Properties that may fail under faults from [`outside`](Self::outside) its assumptions: harnesses
+    /// report that as expected, and inside as a violation.
+    const EXPECTED: &'static [&'static str] = &[];
 
     /// Choices that hold for a whole cluster; the default is what production would use.
     type Options: Clone + fmt::Debug + Default;
@@ -59,6 +64,13 @@ pub trait Algorithm: Protocol<Config: Clone, Status: fmt::Debug> + fmt::Debug + 
     fn needed(options: &Self::Options, members: &Members) -> usize {
         let _ = options;
         majority(members.count())
+    }
+
+    /// Faults that break what it assumes under these options. They are not drawn unless they are asked
+    /// for by name.
+    fn outside(options: &Self::Options) -> &'static [FaultKind] {
+        let _ = options;
+        &[]
     }
 
     /// The node that decides for the others, as this one knows: the target that fault specifications

@@ -4,6 +4,7 @@ use crate::{Config, Mode, Options, ThreePhase, ThreePhaseInvariants};
 use alloc::string::{String, ToString};
 use consensus_core::{
     Algorithm, Boot, Contract, Members, NodeId,
+    fault::FaultKind,
     service::{atomic_commit::CommitService, locks::LockPolicy},
 };
 use core::{ops::RangeInclusive, time::Duration};
@@ -11,6 +12,9 @@ use core::{ops::RangeInclusive, time::Duration};
 impl Algorithm for ThreePhase {
     const NAME: &'static str = "threephase";
     const CONTRACT: Contract = Contract::AtomicCommit;
+
+    /// A partition, or a site that is slow and not dead: the operational sites are not who they seem.
+    const EXPECTED: &'static [&'static str] = &["ac1_agreement"];
 
     type Options = Options;
     type Service = CommitService;
@@ -55,6 +59,24 @@ impl Algorithm for ThreePhase {
     /// Everybody votes, so nobody can be spared.
     fn needed(_: &Options, members: &Members) -> usize {
         members.count()
+    }
+
+    /// Classic mode assumes that messages arrive, and within the bound: only a failed site is silent.
+    fn outside(options: &Options) -> &'static [FaultKind] {
+        match options.mode {
+            Mode::Classic => &[
+                FaultKind::Drop,
+                FaultKind::Delay,
+                FaultKind::Cut,
+                FaultKind::Isolate,
+                FaultKind::Deaf,
+                FaultKind::Mute,
+                FaultKind::Star,
+                FaultKind::Chain,
+                FaultKind::Pause,
+            ],
+            Mode::Quorum => &[],
+        }
     }
 
     fn leader(&self) -> Option<NodeId> {

@@ -199,7 +199,11 @@ impl ThreePhase {
         };
         let boots = &self.boots;
         let run = |node: &NodeId| Some((*node, *boots.get(node)?));
-        let Some(participants) = live.participants.iter().map(run).collect::<Option<Vec<_>>>()
+        let Some(participants) = live
+            .participants
+            .iter()
+            .map(run)
+            .collect::<Option<Vec<_>>>()
         else {
             return;
         };

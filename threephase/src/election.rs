@@ -145,7 +145,8 @@ impl ThreePhase {
         elected: Epoch,
         effects: &mut Effects<Self>,
     ) {
-        if self.coordinator.live.contains_key(&transaction) && elected > crate::config::first(transaction)
+        if self.coordinator.live.contains_key(&transaction)
+            && elected > crate::config::first(transaction)
         {
             self.depose(transaction, effects);
         }
@@ -196,10 +197,23 @@ impl ThreePhase {
         }
         let verdict = if self.config.is_classic() {
             let all_equal = planted!(self.config, RecoveredDecides);
-            termination::judge(self.config.node(), transaction, part, election, late, all_equal)
+            termination::judge(
+                self.config.node(),
+                transaction,
+                part,
+                election,
+                late,
+                all_equal,
+            )
         } else {
             let any = planted!(self.config, IgnoresAttempts);
-            quorum_termination::judge(part, election, late || self.config.options().eager, late, any)
+            quorum_termination::judge(
+                part,
+                election,
+                late || self.config.options().eager,
+                late,
+                any,
+            )
         };
         match verdict {
             Verdict::Wait => {}
@@ -219,11 +233,15 @@ impl ThreePhase {
             return;
         };
         let epoch = election.epoch;
-        election.reports.retain(|_, report| report.stage != Stage::Gone);
+        election
+            .reports
+            .retain(|_, report| report.stage != Stage::Gone);
         election.attempt = Some((outcome, BTreeSet::from([me])));
         let participants = part.participants.iter().map(|(node, _)| *node);
         // A coordinator without work has nothing to be made ready.
-        election.reports.retain(|node, _| participants.clone().any(|p| p == *node));
+        election
+            .reports
+            .retain(|node, _| participants.clone().any(|p| p == *node));
         let to: Vec<_> = participants
             .filter(|node| *node != me)
             .filter(|node| !self.config.is_classic() || election.reports.contains_key(node))

@@ -1,10 +1,6 @@
 //! What may be forgotten, in memory and on disk.
 
-use crate::{
-    Message, Record, ThreePhase, Timer,
-    coordinator::Phase,
-    participant::State,
-};
+use crate::{Message, Record, ThreePhase, Timer, coordinator::Phase, participant::State};
 use alloc::{collections::BTreeSet, vec::Vec};
 use bytes::Bytes;
 use consensus_core::{

@@ -44,10 +44,17 @@ struct History {
     voted: BTreeSet<NodeId>,
     elected: BTreeMap<NodeId, Epoch>,
     attempts: BTreeSet<(NodeId, Epoch)>,
-    /// Participants, and the coordinator of a commit.
+    /// Where a coordinator has decided to commit.
+    decided: Option<NodeId>,
     committed: BTreeSet<NodeId>,
     aborted: BTreeSet<NodeId>,
     told: BTreeMap<NodeId, Outcome>,
+}
+
+impl History {
+    fn commits(&self) -> bool {
+        self.decided.is_some() || !self.committed.is_empty()
+    }
 }
 
 /// Watches one cluster. Each call touches one transaction.
@@ -84,7 +91,8 @@ impl ThreePhaseInvariants {
         let history = self.of(transaction);
         let both = history.committed.intersection(&history.aborted).next();
         let both = both.copied();
-        let agree = history.committed.is_empty() || history.aborted.is_empty();
+        let agree = !history.commits() || history.aborted.is_empty();
+        let (commits, decided) = (history.commits(), history.decided);
         let (committed, aborted) = (history.committed.clone(), history.aborted.clone());
         let unwilling = history
             .participants
@@ -95,9 +103,11 @@ impl ThreePhaseInvariants {
             format!("{transaction}: node {both:?} both committed and aborted")
         })?;
         self.judge(Property::Agreement, agree, || {
-            format!("{transaction}: committed at {committed:?}, aborted at {aborted:?}")
+            format!(
+                "{transaction}: committed at {committed:?}, aborted at {aborted:?}, committed by the coordinator {decided:?}"
+            )
         })?;
-        if committed.is_empty() {
+        if !commits {
             return Ok(());
         }
         self.judge(Property::Validity, unwilling.is_none(), || {
@@ -111,7 +121,7 @@ impl ThreePhaseInvariants {
         transaction: Transaction,
         outcome: Outcome,
     ) -> Result<(), Violation> {
-        let committed = !self.of(transaction).committed.is_empty();
+        let committed = self.of(transaction).commits();
         let stands = outcome == Outcome::Abort || committed;
         self.judge(Property::ToldIsDurable, stands, || {
             format!("{transaction}: node {node} tells of a commit that no disk holds")
@@ -167,9 +177,10 @@ impl Invariants<ThreePhase> for ThreePhaseInvariants {
                     Outcome::Abort => history.aborted.insert(node),
                 };
             }
-            Record::Committed { .. } | Record::Effect { .. } => {
+            Record::Effect { .. } => {
                 history.committed.insert(node);
             }
+            Record::Committed { .. } => history.decided = Some(node),
             Record::End { .. } | Record::Checkpoint { .. } => {}
         }
         self.changed.insert(transaction);
@@ -228,7 +239,9 @@ impl Invariants<ThreePhase> for ThreePhaseInvariants {
         };
         let before = *self.of(transaction).told.entry(node).or_insert(outcome);
         self.judge(Property::Stability, before == outcome, || {
-            format!("{transaction}: the resource of node {node} was told {before:?}, then {outcome:?}")
+            format!(
+                "{transaction}: the resource of node {node} was told {before:?}, then {outcome:?}"
+            )
         })?;
         self.stands(node, transaction, outcome)
     }

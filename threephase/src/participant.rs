@@ -425,29 +425,44 @@ impl ThreePhase {
         kept: Kept,
         effects: &mut Effects<Self>,
     ) {
-        let Some(part) = self.participant.parts.get_mut(&transaction) else {
-            return;
-        };
-        match &mut part.state {
-            State::Committed { order, done } => {
+        let part = self.participant.parts.get_mut(&transaction);
+        let order = match part.map(|part| &mut part.state) {
+            Some(State::Committed { order, done }) => {
                 *done = true;
-                let order = *order;
-                match kept {
-                    Kept::Resource => {
-                        self.participant.redo.remove(&order);
-                    }
-                    Kept::Log => {
-                        if let Some(effect) = self.participant.redo.get_mut(&order) {
-                            effect.done = true;
-                        }
-                    }
-                }
+                Some(*order)
             }
-            State::Aborted { done } => *done = true,
-            State::Working | State::Wait | State::PreCommitted | State::PreAborted => return,
+            Some(State::Aborted { done }) => {
+                *done = true;
+                None
+            }
+            Some(State::Working | State::Wait | State::PreCommitted | State::PreAborted) => return,
+            // Over everywhere, and told again because the resource was rebuilt.
+            None => {
+                let mut redo = self.participant.redo.iter();
+                let found = redo.find(|(_, effect)| effect.transaction == transaction);
+                found.map(|(order, _)| *order)
+            }
+        };
+        if let Some(order) = order {
+            self.participant.effect_done(order, kept);
         }
         self.acknowledge(transaction, effects);
         self.drop_past(transaction, effects);
+    }
+}
+
+impl Participant {
+    fn effect_done(&mut self, order: u64, kept: Kept) {
+        match kept {
+            Kept::Resource => {
+                self.redo.remove(&order);
+            }
+            Kept::Log => {
+                if let Some(effect) = self.redo.get_mut(&order) {
+                    effect.done = true;
+                }
+            }
+        }
     }
 }
 
@@ -455,7 +470,11 @@ impl ThreePhase {
 impl ThreePhase {
     /// Waits for what must come next. The lowest participant becomes impatient first, so that elections
     /// do not collide; everybody waits long enough for a living coordinator to act before.
-    pub(crate) fn wait_for_outcome(&mut self, transaction: Transaction, effects: &mut Effects<Self>) {
+    pub(crate) fn wait_for_outcome(
+        &mut self,
+        transaction: Transaction,
+        effects: &mut Effects<Self>,
+    ) {
         let Some(part) = self.participant.parts.get(&transaction) else {
             return;
         };

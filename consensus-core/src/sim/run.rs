@@ -28,7 +28,8 @@ pub struct Settings {
     pub nodes: Option<usize>,
     /// Operations of the safety phase.
     pub operations: u64,
-    /// Which kinds of fault may be drawn; [`KINDS`] are known.
+    /// Which kinds of fault may be drawn; [`KINDS`] are known. All of them: all that are inside the
+    /// algorithm's assumptions.
     pub faults: Vec<FaultKind>,
     /// Keep every step for people to read.
     pub trace: bool,
@@ -76,6 +77,9 @@ pub struct Outcome {
     pub checks: BTreeMap<&'static str, u64>,
     /// The property that does not hold.
     pub violation: Option<Violation>,
+    /// The property that does not hold, where that is [expected](Algorithm::EXPECTED): a fault outside
+    /// the algorithm's assumptions was asked for by name, and struck.
+    pub expected: Option<Violation>,
     /// Every step, if it was asked for.
     pub trace: Vec<Happening>,
 }
@@ -116,7 +120,15 @@ pub fn run_with<A: Algorithm>(
     let mut options = A::draw(&members, &mut |range| options_chance.within(range));
     adjust(&mut options);
     let budget = count.saturating_sub(A::needed(&options, &members));
-    let faults = Faults::draw(seed, &settings.faults, budget);
+    let outside = A::outside(&options);
+    let kinds: Vec<FaultKind> = match settings.faults == KINDS {
+        true => {
+            let inside = KINDS.iter().filter(|kind| !outside.contains(kind));
+            inside.copied().collect()
+        }
+        false => settings.faults.clone(),
+    };
+    let faults = Faults::draw(seed, &kinds, budget);
     outcome.drawn = format!("{options:?} {climate:?} faults {:?}", faults.kinds());
     let workload = workload.unwrap_or_else(|| match A::CONTRACT {
         Contract::Register | Contract::ReplicatedLog => Box::new(KeyValue::draw(&mut shape)),
@@ -170,6 +182,11 @@ pub fn run_with<A: Algorithm>(
     outcome.operations = run.answered;
     outcome.unknown = run.unknown;
     outcome.faults = run.faults.fired;
+    let excused = outcome.faults.keys().any(|kind| outside.contains(kind));
+    if excused {
+        let expected = |violation: &mut Violation| A::EXPECTED.contains(&violation.property);
+        outcome.expected = outcome.violation.take_if(expected);
+    }
     outcome.trace = run.world.trace.take().unwrap_or_default();
     outcome
 }
