@@ -36,7 +36,6 @@ algorithms! {
     multipaxos::MultiPaxos, LogLoad;
     raft::Raft, LogLoad;
     twophase::TwoPhase, AtomicCommitLoad;
-    threephase::ThreePhase, AtomicCommitLoad;
 }
 
 #[cfg(test)]

@@ -9,11 +9,11 @@ use core::{ops::RangeInclusive, time::Duration};
 /// How survivors end a transaction that its coordinator has left open.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
 pub enum Mode {
-    /// By the states of the operational sites [SkeenStonebraker83]. Never blocks while a site that has
+    /// By the states of the operational sites \[SkeenStonebraker83\]. Never blocks while a site that has
     /// not failed is left; atomic only where a site that keeps silent has failed.
     #[default]
     Classic,
-    /// By a quorum and the newest attempt in it [KeidarDolev98]. Atomic under partitions and any delay;
+    /// By a quorum and the newest attempt in it \[KeidarDolev98\]. Atomic under partitions and any delay;
     /// blocks whoever is outside a quorum.
     Quorum,
 }

@@ -1,4 +1,10 @@
-//! Three-phase commit, classic and with quorums (E3PC).
+//! Three-phase commit, classic and with quorums (E3PC). **Unfinished: do not build on it yet.**
+//!
+//! It runs in the simulator. Under partitions classic mode diverges, as is known, and quorum mode does
+//! not. Atomicity held in every seed tried so far, but progress did not: under wound-wait locks with very
+//! slow disks, and in quorum mode where the time-out is shorter than the delay, some seeds make no
+//! headway within a minute of virtual time. Until that is settled it is not registered with the
+//! commands and benchmarks. Its scenarios, cost counts and model are not written.
 #![no_std]
 #![forbid(unsafe_code)]
 

@@ -1,4 +1,4 @@
-//! How a quorum ends a transaction: E3PC [KeidarDolev98].
+//! How a quorum ends a transaction: E3PC \[KeidarDolev98\].
 
 use crate::{
     Stage,

@@ -1,4 +1,4 @@
-//! How operational sites end a transaction [SkeenStonebraker83], and when recovered ones may.
+//! How operational sites end a transaction \[SkeenStonebraker83\], and when recovered ones may.
 
 use crate::{
     Stage,
@@ -36,7 +36,7 @@ pub(crate) fn judge(
     let participants = part.participants.iter().map(|(node, _)| *node);
     let missing: alloc::vec::Vec<_> = participants.filter(silent).collect();
     let heard_coordinator = me == transaction.coordinator || !silent(&transaction.coordinator);
-    if !late && !(missing.is_empty() && heard_coordinator) {
+    if !(late || missing.is_empty() && heard_coordinator) {
         return Verdict::Wait;
     }
     let recovered = part.recovered && !all_equal;
