@@ -34,12 +34,12 @@ impl Algorithm for ThreePhase {
                 0 => Mode::Classic,
                 _ => Mode::Quorum,
             },
-            votes: Duration::from_millis(chance(100..=2_000)),
+            votes: Duration::from_millis(chance(100..=800)),
             ..Options::default()
         };
         options.bound = match options.mode {
             // True in whatever weather the simulator makes without a fault that is outside.
-            Mode::Classic => Duration::from_millis(chance(1_000..=1_500)),
+            Mode::Classic => Duration::from_millis(chance(600..=1_000)),
             // Often not: elections collide with coordinators that are alive.
             Mode::Quorum => Duration::from_millis(chance(10..=500)),
         };

@@ -486,7 +486,7 @@ impl ThreePhase {
             State::Committed { .. } | State::Aborted { .. } => options.bound * 30,
             _ => options.bound * 4,
         };
-        let after = base + options.bound * 3 * rank;
+        let after = base + options.bound * rank;
         let after = backoff(after, part.rounds.saturating_sub(1));
         effects.set_timer(Timer::Participant(transaction), after);
     }
