@@ -154,7 +154,10 @@ impl ThreePhase {
             return;
         }
         if *boot != self.boot {
-            // This run has no record of a yes, and never will have one.
+            // This run has no record of a yes, and never will have one. Its coordinator has missed that
+            // it began, and would ask the older one for ever.
+            let boot = self.boot;
+            effects.send(transaction.coordinator, Message::Hello { boot });
             return self.vote(transaction, false, b"restarted", effects);
         }
         if self.participant.parts.len() >= self.config.options().parts_max {
