@@ -1,9 +1,11 @@
-//! Three-phase commit under partitions: classic mode diverges, as is known, and quorum mode does not.
+//! Three-phase commit under everything that the simulator can do to it: inside what it assumes, where
+//! it must hold, and outside, where the known divergence has to be found.
 
 use consensus_core::{
     fault::FaultKind,
     sim::{Outcome, Settings, run_with},
 };
+use std::collections::BTreeMap;
 use threephase::{Mode, Options, ThreePhase};
 
 fn run(seed: u64, mode: Mode, settings: &Settings) -> Outcome {
@@ -24,6 +26,52 @@ fn force(options: &mut Options, mode: Mode) {
             Mode::Quorum => std::time::Duration::from_millis(60),
         };
     }
+}
+
+fn holds(mode: Mode, seeds: std::ops::Range<u64>, kinds: usize) {
+    let mut faults: BTreeMap<FaultKind, u64> = BTreeMap::new();
+    let mut checks: BTreeMap<&str, u64> = BTreeMap::new();
+    let (mut events, mut operations, mut unknown) = (0, 0, 0);
+    for seed in seeds {
+        let outcome = run(seed, mode, &Settings::default());
+        assert!(
+            outcome.violation.is_none(),
+            "seed {seed}: {:?}\n{}",
+            outcome.violation,
+            outcome.drawn
+        );
+        let struck = outcome.faults.iter();
+        struck.for_each(|(kind, n)| *faults.entry(*kind).or_default() += n);
+        let judged = outcome.checks.iter();
+        judged.for_each(|(name, n)| *checks.entry(name).or_default() += n);
+        events += outcome.events;
+        operations += outcome.operations;
+        unknown += outcome.unknown;
+    }
+    println!(
+        "{mode:?}: {events} events, {operations} operations ({unknown} unknown), {faults:?}, {checks:?}"
+    );
+    assert!(faults.len() >= kinds, "few kinds really struck: {faults:?}");
+    assert!(operations - unknown > 5_000, "few operations: {operations}");
+    let idle: Vec<_> = checks.iter().filter(|(_, n)| **n == 0).collect();
+    assert!(idle.is_empty(), "never judged: {idle:?}");
+}
+
+/// AC1 to AC5 in a synchronous network whose nodes crash and come back.
+#[test]
+fn classic_mode_holds_inside_its_assumptions() {
+    holds(Mode::Classic, 0..250, 8);
+}
+
+#[test]
+fn classic_mode_holds_inside_its_assumptions_on_more_seeds() {
+    holds(Mode::Classic, 250..500, 8);
+}
+
+/// AC1 to AC5 whatever the network does.
+#[test]
+fn quorum_mode_holds_under_partitions_and_any_delay() {
+    holds(Mode::Quorum, 0..500, 12);
 }
 
 /// CONTRACTS, TH-04: the partition that breaks three-phase commit is found, and said to be expected.
