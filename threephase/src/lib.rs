@@ -1,10 +1,10 @@
 //! Three-phase commit, classic and with quorums (E3PC). **Unfinished: do not build on it yet.**
 //!
-//! It runs in the simulator. Under partitions classic mode diverges, as is known, and quorum mode does
-//! not. Atomicity held in every seed tried so far, but progress did not: under wound-wait locks with very
-//! slow disks, and in quorum mode where the time-out is shorter than the delay, some seeds make no
-//! headway within a minute of virtual time. Until that is settled it is not registered with the
-//! commands and benchmarks. Its scenarios, cost counts and model are not written.
+//! It runs in the simulator: classic mode inside its assumptions (no partition, bounded delay) and quorum
+//! mode under every fault hold in 500 seeds each, progress included. Under partitions classic mode
+//! diverges, as is known, and quorum mode does not. It is not registered with the commands and
+//! benchmarks; its scenarios, cost counts and model are not written, and no test shows yet that its
+//! planted bugs are found.
 #![no_std]
 #![forbid(unsafe_code)]
 
