@@ -135,7 +135,7 @@ impl MultiPaxos {
         self.since.settle(effects.durable());
         effects.emit(Event::MembersChanged {
             index: Index::ZERO,
-            members: self.config.membership(),
+            members: Box::new(self.config.membership()),
         });
         if let Some(manifest) = &self.snapshot {
             effects.emit(Event::Restore(manifest.clone()));

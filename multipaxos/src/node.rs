@@ -46,7 +46,7 @@ pub struct MultiPaxos {
     /// Invariant: no ballot in here exceeds `promised`; up to `chosen`, what stands here is chosen.
     pub(crate) slots: Slots,
     /// The newest snapshot.
-    pub(crate) snapshot: Option<Manifest>,
+    pub(crate) snapshot: Option<Box<Manifest>>,
     /// Old records are being written anew.
     pub(crate) reclaim: Option<crate::reclaim::Reclaim>,
 

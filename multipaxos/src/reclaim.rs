@@ -52,7 +52,7 @@ impl MultiPaxos {
     fn write_head_anew(&self, effects: &mut Effects<Self>) {
         if let Some(manifest) = &self.snapshot {
             effects.persist_lazily(Record::Snapshot {
-                manifest: alloc::boxed::Box::new(manifest.clone()),
+                manifest: manifest.clone(),
             });
         }
         if self.promised != consensus_core::Ballot::ZERO {

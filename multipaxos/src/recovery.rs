@@ -7,6 +7,7 @@ use crate::{
     record::Record,
     slots::Slots,
 };
+use alloc::boxed::Box;
 use consensus_core::{
     Ballot, Boot, Index, Lsn, NodeId, RecoverError, Since, contract::replicated_log::Manifest,
     log::Run,
@@ -21,7 +22,7 @@ pub(crate) struct Recovery {
     newest: Lsn,
     slots: Slots,
     chosen: Index,
-    snapshot: Option<Manifest>,
+    snapshot: Option<Box<Manifest>>,
 }
 
 impl Recovery {
@@ -60,7 +61,7 @@ impl Recovery {
                     self.chosen = self.chosen.max(through);
                 }
             }
-            Record::Snapshot { manifest } => self.restore(*manifest),
+            Record::Snapshot { manifest } => self.restore(manifest),
         }
         Ok(())
     }
@@ -83,7 +84,7 @@ impl Recovery {
         }
     }
 
-    fn restore(&mut self, manifest: Manifest) {
+    fn restore(&mut self, manifest: Box<Manifest>) {
         // The slots may lack what the snapshot covers: a replica is told of it before its own disk
         // has the entries.
         self.chosen = self.chosen.max(manifest.index);

@@ -72,7 +72,7 @@ impl MultiPaxos {
     /// This node's own snapshot is whole on its disk: what it covers may be trimmed.
     pub(crate) fn on_snapshot_taken(
         &mut self,
-        mut manifest: Manifest,
+        mut manifest: Box<Manifest>,
         effects: &mut Effects<Self>,
     ) {
         manifest.members = self.config.membership();
@@ -80,7 +80,7 @@ impl MultiPaxos {
             return;
         }
         effects.persist(Record::Snapshot {
-            manifest: Box::new(manifest.clone()),
+            manifest: manifest.clone(),
         });
         let through = self.trimming_point(manifest.index);
         if let Some(epoch) = self.slots.epoch(through) {
@@ -115,12 +115,16 @@ impl MultiPaxos {
 
     /// Somebody's snapshot is whole, synced and verified here: the state begins anew from it. What
     /// stands in later slots stays, for it was accepted there.
-    pub(crate) fn on_snapshot_received(&mut self, manifest: Manifest, effects: &mut Effects<Self>) {
+    pub(crate) fn on_snapshot_received(
+        &mut self,
+        manifest: Box<Manifest>,
+        effects: &mut Effects<Self>,
+    ) {
         if manifest.index <= self.chosen || matches!(self.role, Role::Leader(_)) {
             return;
         }
         effects.persist(Record::Snapshot {
-            manifest: Box::new(manifest.clone()),
+            manifest: manifest.clone(),
         });
         self.slots.compact(manifest.index, manifest.epoch);
         (self.chosen, self.told) = (manifest.index, manifest.index);

@@ -200,7 +200,7 @@ fn an_acceptor_that_fell_behind_what_is_trimmed_takes_part_again() {
         members: Membership::default(),
         size: 0,
     };
-    cluster.ask(leader, Request::SnapshotTaken(manifest));
+    cluster.ask(leader, Request::SnapshotTaken(Box::new(manifest)));
     assert_eq!(cluster.status(leader).base, Index(4));
     // The answer to the first accept comes late: the second is what would go out next.
     let late = Message::Accepted {

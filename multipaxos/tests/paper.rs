@@ -258,7 +258,7 @@ fn a_trimmed_acceptor_sends_its_snapshot() {
     let mut cluster = Cluster::new(3, quiet());
     let old = ballot(1, 1);
     cluster.receive(1, 3, accept(old, run(1, old, &["a", "b"]), 2));
-    cluster.ask(3, Request::SnapshotTaken(manifest(2, old)));
+    cluster.ask(3, Request::SnapshotTaken(Box::new(manifest(2, old))));
     let mine = candidate(&mut cluster);
     cluster.stop(1);
     cluster.run(Duration::from_millis(10));
@@ -272,7 +272,7 @@ fn a_trimmed_acceptor_sends_its_snapshot() {
     assert_eq!(cluster.status(2).role, Role::Candidate);
     let received = Request::SnapshotReceived {
         from: NodeId(3),
-        manifest: manifest(2, old),
+        manifest: Box::new(manifest(2, old)),
     };
     cluster.ask(2, received);
     cluster.run(Duration::from_millis(100));

@@ -4,7 +4,7 @@ use crate::{
     node::{Raft, Role},
     progress::Progress,
 };
-use alloc::{vec, vec::Vec};
+use alloc::{boxed::Box, vec, vec::Vec};
 use consensus_core::{
     Decoder, Effects, Field, Index, Joint, Members, NodeId, Token,
     contract::replicated_log::{Event, Manifest, Member, MemberChange, Membership, Reason},
@@ -20,7 +20,7 @@ pub(crate) struct Configurations {
     appended: Vec<(Index, Membership)>,
     /// Of the newest.
     voters: Joint,
-    snapshot: Option<Manifest>,
+    snapshot: Option<Box<Manifest>>,
 }
 
 fn joint(membership: &Membership) -> Joint {
@@ -61,7 +61,7 @@ impl Configurations {
         &self.voters
     }
 
-    pub(crate) const fn snapshot(&self) -> Option<&Manifest> {
+    pub(crate) const fn snapshot(&self) -> Option<&Box<Manifest>> {
         self.snapshot.as_ref()
     }
 
@@ -102,7 +102,7 @@ impl Configurations {
     }
 
     /// A snapshot says who belonged as of its last entry; whatever stood there before counts no more.
-    pub(crate) fn restored(&mut self, manifest: Manifest) {
+    pub(crate) fn restored(&mut self, manifest: Box<Manifest>) {
         self.appended.retain(|(index, _)| *index > manifest.index);
         self.base = (manifest.index, manifest.members.clone());
         self.voters = joint(&self.newest().1);
@@ -281,7 +281,10 @@ impl Raft {
 
     pub(crate) fn tell_members(&self, effects: &mut Effects<Self>) {
         let (index, members) = self.members.newest().clone();
-        effects.emit(Event::MembersChanged { index, members });
+        effects.emit(Event::MembersChanged {
+            index,
+            members: Box::new(members),
+        });
     }
 
     pub(crate) fn membership_appended(&mut self, run: &Run, effects: &mut Effects<Self>) {

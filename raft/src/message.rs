@@ -1,5 +1,6 @@
 //! What nodes say to each other.
 
+use alloc::boxed::Box;
 use consensus_core::{Index, codec, contract::replicated_log::Manifest, log::Run};
 
 /// Every message carries the sender's term, and every receiver looks at it first
@@ -82,7 +83,7 @@ pub enum Message {
         /// The leader's term.
         term: u64,
         /// What is sent.
-        manifest: Manifest,
+        manifest: Box<Manifest>,
     },
     /// Start an election at once [Ongaro14 §3.10]. Bound to the term and the log it was sent for.
     TimeoutNow {

@@ -104,7 +104,7 @@ pub struct Raft {
     pub(crate) members: crate::membership::Configurations,
     pub(crate) marks: crate::reclaim::Marks,
     #[cfg(feature = "faults")]
-    pub(crate) late_restore: Option<consensus_core::contract::replicated_log::Manifest>,
+    pub(crate) late_restore: Option<Box<consensus_core::contract::replicated_log::Manifest>>,
 }
 
 /// The configuration, out of the way of comparisons: it never changes, so it never tells two states

@@ -1,5 +1,6 @@
 //! What must survive a crash.
 
+use alloc::boxed::Box;
 use consensus_core::{Index, NodeId, codec, contract::replicated_log::Manifest, log::Run};
 
 /// One fact on disk. Every prefix of the records is a legal state.
@@ -27,7 +28,7 @@ pub enum Record {
     /// Forced. The log begins after this snapshot, whose file was whole, synced and verified before.
     Snapshot {
         /// What it is.
-        manifest: Manifest,
+        manifest: Box<Manifest>,
     },
 }
 

@@ -7,6 +7,7 @@ use crate::{
     progress::{Flow, Progress},
     record::Record,
 };
+use alloc::boxed::Box;
 use consensus_core::{
     Early, Effects, Index, NodeId,
     contract::replicated_log::{Event, Manifest},
@@ -40,7 +41,7 @@ impl Raft {
     /// This node's own snapshot is whole on its disk: what it covers may leave the log.
     pub(crate) fn on_snapshot_taken(
         &mut self,
-        mut manifest: Manifest,
+        mut manifest: Box<Manifest>,
         effects: &mut Effects<Self>,
     ) {
         let newest = self.members.snapshot().map_or(Index::ZERO, |m| m.index);
@@ -114,7 +115,7 @@ impl Raft {
     pub(crate) fn on_snapshot_received(
         &mut self,
         from: NodeId,
-        manifest: Manifest,
+        manifest: Box<Manifest>,
         effects: &mut Effects<Self>,
     ) {
         if manifest.index <= self.commit || self.leader != Some(from) {

@@ -128,13 +128,13 @@ impl LogLoad {
     fn snapshot(&mut self, node: NodeId, index: Index, epoch: Epoch) -> replicated_log::Request {
         let node = self.node(node);
         node.compacted = index;
-        replicated_log::Request::SnapshotTaken(replicated_log::Manifest {
+        replicated_log::Request::SnapshotTaken(Box::new(replicated_log::Manifest {
             id: replicated_log::SnapshotId(u128::from(index.0)),
             index,
             epoch,
             members: node.members.clone(),
             size: 0,
-        })
+        }))
     }
 }
 
@@ -193,7 +193,7 @@ where
                 0
             }
             replicated_log::Event::MembersChanged { members, .. } => {
-                self.node(node).members = members;
+                self.node(node).members = *members;
                 0
             }
             replicated_log::Event::Rejected { reason, .. } => {

@@ -14,10 +14,11 @@ use crate::{
     log::{Commands, Run},
     wire,
 };
-use alloc::vec::Vec;
+use alloc::{boxed::Box, vec::Vec};
 use bytes::Bytes;
 
-/// What the application asks of its node.
+/// What the application asks of its node. What is rare is boxed: every command moves through queues of
+/// these.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub enum Request {
     /// Append commands to the log. Followed by [`Event::Rejected`], or by [`Event::Appended`] when
@@ -57,7 +58,7 @@ pub enum Request {
     },
     /// A snapshot is whole, synced and verified on this node's disk; what it covers may leave the
     /// log.
-    SnapshotTaken(Manifest),
+    SnapshotTaken(Box<Manifest>),
     /// Bytes of a snapshot reached `to`: counts as contact in both directions.
     SnapshotProgress {
         /// The receiver or, at the receiver, the sender.
@@ -72,7 +73,7 @@ pub enum Request {
         /// Who sent it.
         from: NodeId,
         /// What it is.
-        manifest: Manifest,
+        manifest: Box<Manifest>,
     },
     /// A transfer failed and may be tried again.
     SnapshotFailed {
@@ -118,17 +119,17 @@ pub enum Event {
         /// The log entry that says so; zero for the initial configuration.
         index: Index,
         /// All of them.
-        members: Membership,
+        members: Box<Membership>,
     },
     /// Send this node's newest snapshot to a peer that is too far behind.
     SendSnapshot {
         /// The receiver.
         to: NodeId,
         /// What to send.
-        manifest: Manifest,
+        manifest: Box<Manifest>,
     },
     /// Replace the state by this snapshot; what is committed next follows it.
-    Restore(Manifest),
+    Restore(Box<Manifest>),
     /// Certainly not done.
     Rejected {
         /// The request; none for a proposal without a token.

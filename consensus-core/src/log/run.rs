@@ -51,9 +51,10 @@ const HEAD: usize = 48;
 /// ```
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
 pub struct Commands {
-    /// `HEAD` bytes to be filled in, then the payloads.
+    /// `HEAD` bytes to be filled in, then the payloads; empty when there are none.
     bytes: Vec<u8>,
-    /// Where each payload ends, counted from the first payload.
+    /// Where each payload but the last ends, counted from the first payload: a lone command, the usual
+    /// case of a client that waits for its answer, needs none.
     ends: Vec<u32>,
 }
 
@@ -76,17 +77,14 @@ impl Commands {
     /// When the payloads exceed [`Commands::BYTES_MAX`]; callers bound what they gather.
     #[inline]
     pub fn push(&mut self, command: &[u8]) {
-        if self.bytes.is_empty() {
+        if self.is_empty() {
             self.bytes.reserve(HEAD + command.len() + 8);
             self.bytes.resize(HEAD, 0);
+        } else {
+            self.ends.push(self.payload_bytes() as u32);
         }
         self.bytes.extend_from_slice(command);
-        let end = self.bytes.len() - HEAD;
-        assert!(
-            end <= Self::BYTES_MAX,
-            "a run of {end} bytes exceeds the bound"
-        );
-        self.ends.push(end as u32);
+        self.check_bound();
     }
 
     /// Adds all of another's commands at the end.
@@ -96,15 +94,23 @@ impl Commands {
             *self = other;
             return;
         }
+        let Some(payloads) = other.bytes.get(HEAD..) else {
+            return;
+        };
         let shift = self.payload_bytes() as u32;
-        if let Some(payloads) = other.bytes.get(HEAD..) {
-            self.bytes.extend_from_slice(payloads);
-        }
+        self.bytes.extend_from_slice(payloads);
+        self.ends.push(shift);
         self.ends
             .extend(other.ends.drain(..).map(|end| end + shift));
+        self.check_bound();
+    }
+
+    #[inline]
+    fn check_bound(&self) {
+        let bytes = self.payload_bytes();
         assert!(
-            self.payload_bytes() <= Self::BYTES_MAX,
-            "a run exceeds the bound"
+            bytes <= Self::BYTES_MAX,
+            "a run of {bytes} bytes exceeds the bound"
         );
     }
 
@@ -112,14 +118,14 @@ impl Commands {
     #[inline]
     #[must_use]
     pub fn count(&self) -> usize {
-        self.ends.len()
+        self.ends.len() + usize::from(!self.is_empty())
     }
 
     /// Whether there are none.
     #[inline]
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.ends.is_empty()
+        self.bytes.is_empty()
     }
 
     /// Bytes of all payloads.
@@ -129,11 +135,17 @@ impl Commands {
         self.bytes.len().saturating_sub(HEAD)
     }
 
+    /// Where each payload ends.
+    fn ends(&self) -> impl Iterator<Item = u32> + '_ {
+        let last = (!self.is_empty()).then(|| self.payload_bytes() as u32);
+        self.ends.iter().copied().chain(last)
+    }
+
     /// The commands in order.
     pub fn iter(&self) -> impl Iterator<Item = &[u8]> + '_ {
         let mut start = HEAD;
-        self.ends.iter().map(move |end| {
-            let end = HEAD + *end as usize;
+        self.ends().map(move |end| {
+            let end = HEAD + end as usize;
             let command = &self.bytes[start..end];
             start = end;
             command
@@ -148,7 +160,7 @@ impl Commands {
     #[must_use]
     pub fn place(mut self, place: Place) -> Run {
         assert!(!self.is_empty(), "a run has at least one entry");
-        let count = self.ends.len() as u32;
+        let (count, last) = (self.count() as u32, self.payload_bytes() as u32);
         let mut head = [0u8; HEAD];
         head[..8].copy_from_slice(&place.first.0.to_le_bytes());
         let [round, owner] = place.epoch.to_words();
@@ -160,10 +172,11 @@ impl Commands {
         head[40..44].copy_from_slice(&count.to_le_bytes());
         head[44] = place.kind as u8;
         self.bytes[..HEAD].copy_from_slice(&head);
-        self.bytes.reserve_exact(4 * self.ends.len());
+        self.bytes.reserve_exact(4 * self.count());
         for end in &self.ends {
             self.bytes.extend_from_slice(&end.to_le_bytes());
         }
+        self.bytes.extend_from_slice(&last.to_le_bytes());
         Run {
             shared: Arc::from(&self.bytes[..]),
             skip: 0,
@@ -432,16 +445,18 @@ impl Field for Run {
         if count == 0 || first.0 == 0 || first.0.checked_add(count as u64).is_none() {
             return Err(out_of_range);
         }
-        let mut ends = Vec::with_capacity(count.min(input.remaining()));
+        let mut ends = Vec::with_capacity((count - 1).min(input.remaining()));
         let mut end = 0u64;
-        for _ in 0..count {
+        for number in 0..count {
+            if number > 0 {
+                ends.push(end as u32);
+            }
             end = end
                 .checked_add(input.varint("entry length")?)
                 .ok_or(out_of_range.clone())?;
             if end > input.remaining() as u64 || end > Commands::BYTES_MAX as u64 {
                 return Err(out_of_range);
             }
-            ends.push(end as u32);
         }
         let payloads = input.slice(end as usize, "payloads of a run")?;
         let mut bytes = Vec::with_capacity(HEAD + payloads.len() + 4 * count);

@@ -10,6 +10,7 @@ use crate::{
     session::{Admission, Sessions},
 };
 use alloc::{
+    boxed::Box,
     collections::{BTreeMap, VecDeque},
     vec::Vec,
 };
@@ -460,12 +461,17 @@ where
             // Before anything is applied the newest may be what the log says further on; what the log
             // says is heard again when it is applied.
             Event::MembersChanged { index, members } if index == Index::ZERO => {
-                self.members = members;
+                self.members = *members;
             }
             Event::SendSnapshot { to, manifest } => {
-                out.snapshots.push(SnapshotOrder::Send { to, manifest });
+                out.snapshots.push(SnapshotOrder::Send {
+                    to,
+                    manifest: *manifest,
+                });
             }
-            Event::Restore(manifest) => out.snapshots.push(SnapshotOrder::Open { manifest }),
+            Event::Restore(manifest) => out.snapshots.push(SnapshotOrder::Open {
+                manifest: *manifest,
+            }),
             Event::Rejected { token: None, .. } | Event::MembersChanged { .. } => {}
         }
     }
@@ -474,11 +480,14 @@ where
         match report {
             SnapshotReport::Kept(manifest) => {
                 self.unsaved = Some(0);
-                out.requests.push(Request::SnapshotTaken(manifest));
+                out.requests
+                    .push(Request::SnapshotTaken(Box::new(manifest)));
             }
             SnapshotReport::Received { from, manifest } => {
-                out.requests
-                    .push(Request::SnapshotReceived { from, manifest });
+                out.requests.push(Request::SnapshotReceived {
+                    from,
+                    manifest: Box::new(manifest),
+                });
             }
             SnapshotReport::Progress { peer, id, bytes } => {
                 out.requests
