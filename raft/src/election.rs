@@ -22,7 +22,7 @@ impl Raft {
         self.sticky = self.config.lease_percent.is_some();
         self.tell_members(effects);
         if let Some(manifest) = self.members.snapshot() {
-            effects.emit(Event::Restore(manifest.clone()));
+            effects.emit(Event::Restore(Box::new(manifest.clone())));
         }
         self.await_leader(effects);
     }
@@ -40,9 +40,14 @@ impl Raft {
     /// Starts the election timeout anew: first the part in which candidates are ignored, then the
     /// drawn rest. Together they are one draw from the configured range.
     pub(crate) fn await_leader(&self, effects: &mut Effects<Self>) {
+        self.await_quiet(effects);
+        effects.cancel_timer(Timer::Election);
+    }
+
+    #[inline]
+    pub(crate) fn await_quiet(&self, effects: &mut Effects<Self>) {
         let shortest = *self.config.election_timeout.start();
         effects.set_timer(Timer::Quiet, shortest..=shortest);
-        effects.cancel_timer(Timer::Election);
     }
 
     pub(crate) fn on_quiet(&mut self, effects: &mut Effects<Self>) {
@@ -242,6 +247,7 @@ impl Raft {
             Message::RequestVote { pre, .. } => self.refuse_vote(from, *pre, effects),
             Message::Append { .. }
             | Message::Heartbeat { .. }
+            | Message::Commit { .. }
             | Message::InstallSnapshot { .. } => {
                 effects.send(
                     from,

@@ -259,9 +259,9 @@ impl Invariants<Raft> for RaftInvariants {
 
     fn sent(&mut self, node: NodeId, message: &Message) -> Result<(), Violation> {
         match message {
-            Message::Append { term, .. } | Message::Heartbeat { term, .. } => {
-                self.election_safety(node, *term)
-            }
+            Message::Append { term, .. }
+            | Message::Heartbeat { term, .. }
+            | Message::Commit { term, .. } => self.election_safety(node, *term),
             _ => Ok(()),
         }
     }

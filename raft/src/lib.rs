@@ -15,7 +15,7 @@
 //! |---|---|---|
 //! | candidate | `RequestVote` (also as a pre-vote) | voters |
 //! | voter | `Vote` | candidate |
-//! | leader | `Append`, `Heartbeat`, `InstallSnapshot`, `TimeoutNow` | follower |
+//! | leader | `Append`, `Commit`, `Heartbeat`, `InstallSnapshot`, `TimeoutNow` | follower |
 //! | follower | `Appended`, `Conflict`, `Heard` | leader |
 //!
 //! # What must be on disk before what
@@ -39,8 +39,9 @@
 //!
 //! # Deviations from the paper
 //!
-//! - Heartbeats are messages of their own, numbered, and carry the commit index; a follower never
-//!   commits beyond what an append of the present leader has verified.
+//! - Heartbeats are messages of their own, numbered, and carry the commit index; a leader with nothing
+//!   to append announces a commit by itself, without an answer. A follower never commits beyond what an
+//!   append of the present leader has verified.
 //! - A leader whose disk has answered nothing for an election timeout steps down.
 //! - Several voters are changed at once by a joint configuration, a single one directly; neither before
 //!   an entry of the leader's own term is committed.

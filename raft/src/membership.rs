@@ -61,8 +61,8 @@ impl Configurations {
         &self.voters
     }
 
-    pub(crate) const fn snapshot(&self) -> Option<&Box<Manifest>> {
-        self.snapshot.as_ref()
+    pub(crate) fn snapshot(&self) -> Option<&Manifest> {
+        self.snapshot.as_deref()
     }
 
     /// Everybody, in ascending order.

@@ -77,6 +77,14 @@ pub enum Message {
         /// Which round.
         round: u64,
     },
+    /// A leader with nothing to send says what is committed. Asks for no answer: the next heartbeat
+    /// says it again.
+    Commit {
+        /// The leader's term.
+        term: u64,
+        /// What the leader knows to be committed.
+        commit: Index,
+    },
     /// The follower needs entries that the leader no longer has: a snapshot is on its way beside
     /// this message, moved by the drivers.
     InstallSnapshot {
@@ -105,6 +113,7 @@ codec! {
         7 since 1 Control => Heard { term, round },
         8 since 1 Control => InstallSnapshot { term, manifest },
         9 since 1 Control => TimeoutNow { term, last },
+        10 since 1 Log => Commit { term, commit },
     }
 }
 
@@ -121,6 +130,7 @@ impl Message {
             | Self::Conflict { term, .. }
             | Self::Heartbeat { term, .. }
             | Self::Heard { term, .. }
+            | Self::Commit { term, .. }
             | Self::InstallSnapshot { term, .. }
             | Self::TimeoutNow { term, .. } => *term,
         }

@@ -232,6 +232,7 @@ impl Raft {
             } => {
                 self.on_conflict(from, asked, hint, hint_term);
             }
+            Message::Commit { commit, .. } => self.on_commit(from, commit, effects),
             Message::Heartbeat { commit, round, .. } => {
                 self.on_heartbeat(from, commit, round, effects);
             }

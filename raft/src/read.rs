@@ -33,10 +33,6 @@ pub(crate) struct Reads {
 }
 
 impl Reads {
-    pub(crate) const fn round(&self) -> u64 {
-        self.round
-    }
-
     pub(crate) const fn may_serve(&self) -> bool {
         self.may_serve
     }

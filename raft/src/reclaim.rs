@@ -5,7 +5,7 @@
 //! term and vote, and the snapshot's own record, are written again behind them.
 
 use crate::{node::Raft, record::Record};
-use alloc::collections::VecDeque;
+use alloc::{boxed::Box, collections::VecDeque};
 use consensus_core::{Effects, Index, Lsn};
 use core::hash::{Hash, Hasher};
 
@@ -88,7 +88,7 @@ impl Raft {
             self.marks.hard_state(lsn);
         }
         if self.marks.snapshot < before
-            && let Some(manifest) = self.members.snapshot().cloned()
+            && let Some(manifest) = self.members.snapshot().cloned().map(Box::new)
         {
             let lsn = effects.persist_lazily(Record::Snapshot { manifest });
             self.marks.snapshot(lsn);

@@ -141,12 +141,11 @@ impl Raft {
             } else if progress.announced < commit && progress.matched >= commit {
                 // Nothing to ride on: the commit is announced by itself.
                 progress.announced = commit;
-                let message = Message::Heartbeat {
-                    term,
-                    commit,
-                    round: leader.reads.round(),
-                };
-                effects.send_early(progress.peer, message, Early::QuorumHolds);
+                effects.send_early(
+                    progress.peer,
+                    Message::Commit { term, commit },
+                    Early::QuorumHolds,
+                );
             }
         }
     }
@@ -345,6 +344,13 @@ impl Raft {
         self.log.append(rest);
     }
 
+    #[inline]
+    pub(crate) fn on_commit(&mut self, from: NodeId, commit: Index, effects: &mut Effects<Self>) {
+        if self.hear_leader(from, effects) {
+            self.leader_commit = self.leader_commit.max(commit);
+        }
+    }
+
     pub(crate) fn on_heartbeat(
         &mut self,
         from: NodeId,
@@ -372,8 +378,12 @@ impl Raft {
     #[inline]
     pub(crate) fn flush_follower(&mut self, effects: &mut Effects<Self>) {
         if core::mem::take(&mut self.heard) {
-            self.sticky = true;
-            self.await_leader(effects);
+            if core::mem::replace(&mut self.sticky, true) {
+                // Only the end of stickiness arms the second alarm.
+                self.await_quiet(effects);
+            } else {
+                self.await_leader(effects);
+            }
         }
         if core::mem::take(&mut self.ack)
             && let Some(leader) = self.leader

@@ -22,7 +22,7 @@ pub(crate) fn send_snapshot(
     why: Early,
     effects: &mut Effects<Raft>,
 ) {
-    let Some(manifest) = members.snapshot().cloned() else {
+    let Some(manifest) = members.snapshot().cloned().map(Box::new) else {
         return;
     };
     progress.needs_snapshot(manifest.index);
