@@ -149,7 +149,7 @@ mod planted {
         (Fault::OwnAckBeforeSync, 20),
         (Fault::CountsOldTerms, 300),
         (Fault::ShorterAppendTruncates, 20),
-        (Fault::CommitsUnverified, 20),
+        (Fault::CommitsUnverified, 60),
         (Fault::ReadBeforeOwnCommit, 20),
     ];
 
