@@ -84,8 +84,7 @@ impl<O: Clone> Laboratory<O> {
         let mut climate = Climate::constant(self.delay, self.sync);
         climate.wire = true;
         let mut world = World::new(1, members, self.options.clone(), climate)?;
-        world.serve = false;
-        world.told = Some(Vec::new());
+        world.observe();
         for place in 0..self.nodes {
             world.start(place).map_err(|e| e.to_string())?;
         }
@@ -198,6 +197,7 @@ impl<O: Clone> Laboratory<O> {
             bytes: now.bytes - before.bytes,
             syncs: now.syncs - before.syncs,
             records: now.records - before.records,
+            forced: now.forced - before.forced,
             snapshots: (0, 0),
         })
     }
@@ -251,8 +251,7 @@ impl<O: Clone> Duel<O> {
         climate.weather.ordered = false;
         climate.weather.drop = Rate(0);
         let mut world = World::<A>::new(seed, members, self.options.clone(), climate)?;
-        world.serve = false;
-        world.told = Some(Vec::new());
+        world.observe();
         for place in 0..self.nodes {
             world.start(place).map_err(|e| e.to_string())?;
         }

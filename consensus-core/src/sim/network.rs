@@ -13,6 +13,8 @@ struct Link {
     clogged: u64,
     /// When the message sent last arrives, for links that keep order.
     latest: u64,
+    /// What every message takes on top of the weather's delay.
+    longer: u64,
 }
 
 /// Delays and rates; nanoseconds.
@@ -117,6 +119,11 @@ impl Network {
         link.clogged = link.clogged.max(until);
     }
 
+    /// Every message takes this much more.
+    pub(crate) fn lengthen(&mut self, from: usize, to: usize, more: u64) {
+        self.links[from * self.count + to].longer = more;
+    }
+
     pub(crate) fn is_open(&self, from: usize, to: usize) -> bool {
         self.links[from * self.count + to].closed == 0
     }
@@ -126,7 +133,12 @@ impl Network {
         for &from in core {
             self.sheltered[from] = true;
             for &to in core {
-                self.links[from * self.count + to] = Link::default();
+                let link = &mut self.links[from * self.count + to];
+                let longer = link.longer;
+                *link = Link {
+                    longer,
+                    ..Link::default()
+                };
             }
         }
     }
@@ -161,7 +173,7 @@ impl Network {
             self.chance.below(2 * weather.jitter)
         };
         let slower = if sheltered { 1 } else { weather.slower };
-        let mut arrives = now + (weather.least + jitter) * slower;
+        let mut arrives = now + (weather.least + link.longer + jitter) * slower;
         if slower > 1 || link.clogged > arrives {
             self.toll.delayed += 1;
             arrives = arrives.max(link.clogged);

@@ -16,7 +16,7 @@ use consensus_core::{
     },
 };
 
-pub(crate) fn with(disk: &FaultyDisk, change: impl FnOnce(&mut Faults)) {
+fn with(disk: &FaultyDisk, change: impl FnOnce(&mut Faults)) {
     let faults = &mut disk.state().faults;
     *faults = Faults::default();
     change(faults);

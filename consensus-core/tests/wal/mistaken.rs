@@ -30,7 +30,7 @@ fn refused(disk: &FaultyDisk) -> OpenError {
     error
 }
 
-pub(crate) fn damage(disk: &FaultyDisk) -> Damage {
+fn damage(disk: &FaultyDisk) -> Damage {
     match refused(disk) {
         OpenError::Damaged(damage) => damage,
         other => panic!("not reported as damage: {other}"),
@@ -38,7 +38,7 @@ pub(crate) fn damage(disk: &FaultyDisk) -> Damage {
 }
 
 /// A log of several segments, written by one run and stopped.
-pub(crate) fn segments(options: Options, records: u64) -> FaultyDisk {
+fn segments(options: Options, records: u64) -> FaultyDisk {
     let disk = formatted();
     let reports = Reports::default();
     let mut opened = open_with(&disk, &reports, options).unwrap();
@@ -47,7 +47,7 @@ pub(crate) fn segments(options: Options, records: u64) -> FaultyDisk {
     disk.copy()
 }
 
-pub(crate) fn small() -> Options {
+fn small() -> Options {
     Options {
         segment_bytes: 2048,
         ..quiet()

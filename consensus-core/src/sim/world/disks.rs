@@ -13,6 +13,7 @@ impl<A: Algorithm> World<A> {
         let Self {
             nodes,
             counts,
+            by_node,
             trace,
             now,
             ..
@@ -24,9 +25,12 @@ impl<A: Algorithm> World<A> {
         let forced = process.effects.forced;
         let (_, _, records) = process.effects.take_records();
         for record in records {
-            counts.records += 1;
+            let lsn = node.disk.last().next();
+            for counts in [&mut *counts, &mut by_node[place]] {
+                counts.records += 1;
+                counts.forced += u64::from(lsn <= forced);
+            }
             if let Some(trace) = trace {
-                let lsn = node.disk.last().next();
                 let text = format!("{record:?}");
                 let what = What::Wrote {
                     lsn,
@@ -98,6 +102,7 @@ impl<A: Algorithm> World<A> {
             return Ok(());
         }
         self.counts.syncs += 1;
+        self.by_node[place].syncs += 1;
         node.syncs += 1;
         let news = node.disk.end_sync(upto);
         if news {

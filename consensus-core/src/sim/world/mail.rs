@@ -44,8 +44,12 @@ impl<A: Algorithm> World<A> {
             return Ok(());
         }
         self.counts.messages += 1;
+        self.by_node[place].messages += 1;
         let message = if self.climate.wire {
-            self.through_bytes(message)?
+            let before = self.counts.bytes;
+            let message = self.through_bytes(message)?;
+            self.by_node[place].bytes += self.counts.bytes - before;
+            message
         } else {
             message
         };

@@ -143,6 +143,8 @@ pub struct Counts {
     pub syncs: u64,
     /// Records written.
     pub records: u64,
+    /// Those of them that were forced, or stood before one that was in the same batch.
+    pub forced: u64,
     /// Snapshots kept by their own node, and received from another.
     pub snapshots: (u64, u64),
 }
@@ -182,6 +184,8 @@ pub struct World<A: Algorithm> {
     /// Clients' answers since they were last taken.
     pub(crate) answers: Vec<(NodeId, CallId, Answer)>,
     pub(crate) counts: Counts,
+    /// The same by node, without snapshots.
+    by_node: Vec<Counts>,
     pub(crate) events: u64,
     /// Which records a crash may take: lost, torn.
     pub(crate) loses: (bool, bool),
@@ -217,6 +221,7 @@ impl<A: Algorithm> World<A> {
         Ok(Self {
             invariants: A::Invariants::new(&config[0]),
             nodes: members.iter().map(Node::new).collect(),
+            by_node: alloc::vec![Counts::default(); members.count()],
             members,
             options,
             config,
@@ -269,6 +274,44 @@ impl<A: Algorithm> World<A> {
         self.counts
     }
 
+    /// One node's part in them: what it sent, synced and wrote. Zero for a stranger.
+    #[must_use]
+    pub fn counts_of(&self, node: NodeId) -> Counts {
+        let place = self.members.position(node);
+        place.map_or(Counts::default(), |place| self.by_node[place])
+    }
+
+    /// Loses what `from` sends to `to` from now on, until [`mend`](Self::mend). Nothing happens to
+    /// strangers.
+    pub fn cut(&mut self, from: NodeId, to: NodeId) {
+        if let Some((from, to)) = self.link(from, to) {
+            self.network.close(from, to);
+        }
+    }
+
+    /// Takes one [`cut`](Self::cut) back.
+    pub fn mend(&mut self, from: NodeId, to: NodeId) {
+        if let Some((from, to)) = self.link(from, to) {
+            self.network.open(from, to);
+        }
+    }
+
+    /// What `from` sends to `to` takes this much longer than the climate says.
+    pub fn distance(&mut self, from: NodeId, to: NodeId, more: Duration) {
+        if let Some((from, to)) = self.link(from, to) {
+            self.network.lengthen(from, to, more.as_nanos() as u64);
+        }
+    }
+
+    fn link(&self, from: NodeId, to: NodeId) -> Option<(usize, usize)> {
+        Some((self.members.position(from)?, self.members.position(to)?))
+    }
+
+    /// Clients' answers since they were last taken: who answered which call with what.
+    pub fn take_answers(&mut self) -> Vec<(NodeId, CallId, Answer)> {
+        core::mem::take(&mut self.answers)
+    }
+
     /// How many messages of a kind have left their nodes, those to oneself included.
     #[must_use]
     pub fn sent_of(&self, kind: &str) -> u64 {
@@ -276,8 +319,14 @@ impl<A: Algorithm> World<A> {
         known.map_or(0, |known| self.kind_counts[known])
     }
 
-    /// Events told to applications since they were last taken; only where a
-    /// [`Laboratory`](super::measure::Laboratory) made the world, in which services hear nothing.
+    /// From now on services hear nothing: events are kept for [`take_told`](Self::take_told).
+    pub fn observe(&mut self) {
+        self.serve = false;
+        self.told = Some(Vec::new());
+    }
+
+    /// Events told to applications since they were last taken; only where somebody
+    /// [observes](Self::observe), as a [`Laboratory`](super::measure::Laboratory) does.
     pub fn take_told(&mut self) -> Vec<(NodeId, A::Event)> {
         self.told.as_mut().map(core::mem::take).unwrap_or_default()
     }
