@@ -69,8 +69,10 @@ impl Raft {
         self.leader = None;
         self.sticky = false;
         self.await_leader(effects);
-        // A node whose disk has not even stored its last term could not take office.
-        if !self.voters().contains(self.config.node) || !self.since.is_durable() {
+        // A node whose disk has not even stored its last candidacy could not take office. A term that
+        // somebody else's request brought is another matter: its record is only just being written.
+        let hangs = matches!(self.role, Role::Candidate { .. }) && !self.since.is_durable();
+        if !self.voters().contains(self.config.node) || hangs {
             return;
         }
         if self.config.pre_vote {
