@@ -5,11 +5,15 @@
 //! | [`in_memory`] | none | moved between vectors, one thread | durable at once |
 //! | [`in_process`] | the real one | channels between tokio tasks | durable at once |
 //! | [`virtual_time`] | virtual | a constant delay | free |
+//! | [`locks`] | virtual | a constant delay | a constant time |
+//! | [`election`] | virtual | a uniform delay | a constant time |
 
 mod alarms;
+pub mod election;
 pub mod in_memory;
 pub mod in_process;
 mod load;
+pub mod locks;
 pub mod virtual_time;
 
 pub use load::{AtomicCommitLoad, Load, LogLoad, RegisterLoad};
