@@ -77,14 +77,14 @@ pub(crate) fn run(flags: &CertsFlags) -> anyhow::Result<u8> {
     let cluster = ClusterId(rand::random());
     let validity = Duration::from_secs(u64::from(flags.days) * 24 * 3600);
     write(folder, cluster, flags.nodes, validity).map_err(refused)?;
-    println!("cluster  {cluster}");
-    println!("authority  {}", folder.join("ca.pem").display());
+    crate::output::showln!("cluster  {cluster}");
+    crate::output::showln!("authority  {}", folder.join("ca.pem").display());
     for node in 1..=flags.nodes {
         let files = Files::of(Role::Node(NodeId(node)), folder);
-        println!("node {node}  {}", files.certificate.display());
+        crate::output::showln!("node {node}  {}", files.certificate.display());
     }
     for role in [Role::Client, Role::Operator] {
-        println!("{role}  {}", Files::of(role, folder).certificate.display());
+        crate::output::showln!("{role}  {}", Files::of(role, folder).certificate.display());
     }
     eprintln!(
         "keys have mode 0600; keep ca.key off the nodes, whoever holds it can be any node; \

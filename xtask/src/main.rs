@@ -7,6 +7,7 @@ mod cluster;
 mod ending;
 mod flags;
 mod node;
+mod output;
 mod proc;
 mod progress;
 mod report;

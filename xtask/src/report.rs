@@ -9,7 +9,7 @@ use bench::report::{json::Report, table};
 /// The command.
 pub(crate) fn run(flags: &ReportFlags) -> anyhow::Result<u8> {
     let report = Report::rebuild(&flags.directory).map_err(refused)?;
-    print!("{}", table::render(&report));
+    crate::output::show!("{}", table::render(&report));
     eprintln!("wrote {}", flags.directory.join("report.html").display());
     Ok(DONE)
 }

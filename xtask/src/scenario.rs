@@ -64,7 +64,7 @@ pub(crate) fn run(flags: &ScenarioFlags) -> anyhow::Result<u8> {
             return Err(refusal("--svg draws one scenario; name it"));
         }
         for scenario in &all {
-            println!(
+            crate::output::showln!(
                 "{:10} {:44} {}",
                 scenario.stage,
                 scenario.name,
@@ -91,8 +91,8 @@ pub(crate) fn run(flags: &ScenarioFlags) -> anyhow::Result<u8> {
             }
             Err(error) => {
                 status = FAILED;
-                print!("{}", error.transcript);
-                println!("FAILED {}: {error}", scenario.name);
+                crate::output::show!("{}", error.transcript);
+                crate::output::showln!("FAILED {}: {error}", scenario.name);
             }
         }
     }
@@ -102,7 +102,7 @@ pub(crate) fn run(flags: &ScenarioFlags) -> anyhow::Result<u8> {
 /// One scenario is shown whole; many are a line each.
 fn show(scenario: &Scenario, transcript: &Transcript, flags: &ScenarioFlags) -> anyhow::Result<()> {
     if flags.name == "all" {
-        println!("ok     {:44} {}", scenario.name, scenario.title());
+        crate::output::showln!("ok     {:44} {}", scenario.name, scenario.title());
         return Ok(());
     }
     let story = scenario
@@ -110,9 +110,9 @@ fn show(scenario: &Scenario, transcript: &Transcript, flags: &ScenarioFlags) -> 
         .lines()
         .take_while(|line| line.starts_with('#'));
     for line in story {
-        println!("{line}");
+        crate::output::showln!("{line}");
     }
-    println!("\n{transcript}");
+    crate::output::showln!("\n{transcript}");
     Ok(())
 }
 

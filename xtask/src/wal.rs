@@ -10,7 +10,7 @@ use std::fmt::Write as _;
 /// The command.
 pub(crate) fn run(flags: &WalFlags) -> anyhow::Result<u8> {
     let found = inspect(&flags.directory).map_err(refused)?;
-    print!("{}", shown(&found));
+    crate::output::show!("{}", shown(&found));
     Ok(match found.problem {
         None => DONE,
         Some(problem) => {

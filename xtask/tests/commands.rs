@@ -74,6 +74,7 @@ fn what_cannot_be_done_is_one_line_and_status_2() {
         &["cluster", "--fault", "explode:2"],
         &["cluster", "--fault", "kill:9@1s"],
         &["cluster", "--fault", "powerloss@1s"],
+        &["cluster", "--out", "/proc/self/status/report"],
         &[
             "cluster",
             "--durability",
@@ -96,6 +97,21 @@ fn what_cannot_be_done_is_one_line_and_status_2() {
         assert!(said.starts_with("error: "), "{words:?}: {said}");
         assert_eq!(text(&output.stdout), "", "{words:?}");
     }
+}
+
+#[test]
+fn a_reader_that_has_seen_enough_ends_a_command_quietly() {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"))
+        .args(["sim", "--algorithm", "paxos", "--seed", "5", "--trace"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("it can be run");
+    drop(command.stdout.take());
+    let output = command.wait_with_output().expect("it ends");
+    let said = text(&output.stderr);
+    assert!(output.status.success(), "{said}");
+    assert!(!said.contains("panicked"), "{said}");
 }
 
 #[test]

@@ -16,7 +16,7 @@ mod verify;
 
 use crate::{
     algorithms,
-    ending::{DONE, FAILED, INTERRUPTED, one_line},
+    ending::{DONE, FAILED, INTERRUPTED, one_line, refused},
     flags::{ClusterFlags, Durability},
 };
 use anyhow::Context as _;
@@ -36,7 +36,10 @@ use floor::Floor;
 use link::Links;
 use measure::Job;
 use plan::Plan;
-use std::time::Duration;
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 use tokio::signal::unix::{SignalKind, signal};
 
 /// The command.
@@ -46,6 +49,7 @@ pub(crate) fn command(flags: &ClusterFlags) -> anyhow::Result<u8> {
     let algorithms = algorithms::chosen(&flags.algorithm)?;
     let plans = plan::plans(flags, &algorithms, &baselines(), seed)?;
     let links = Links::new(flags.link.as_deref(), flags.nodes)?;
+    let folder = report_folder(flags)?;
     eprintln!("seed {seed}");
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -56,20 +60,33 @@ pub(crate) fn command(flags: &ClusterFlags) -> anyhow::Result<u8> {
     runtime.block_on(async {
         let mut terminate = signal(SignalKind::terminate())?;
         tokio::select! {
-            status = all(flags, &plans, &links, seed) => status,
+            status = all(flags, &plans, &links, seed, &folder) => status,
             _ = tokio::signal::ctrl_c() => Ok(INTERRUPTED),
             _ = terminate.recv() => Ok(INTERRUPTED),
         }
     })
 }
 
+/// Makes the folder that the report will go to: before anything is measured, for nobody may be there to
+/// correct it afterwards.
+fn report_folder(flags: &ClusterFlags) -> anyhow::Result<PathBuf> {
+    let given = flags.out.clone();
+    let folder = given.unwrap_or_else(|| out::parent().join(out::utc_now()));
+    std::fs::create_dir_all(&folder)
+        .with_context(|| format!("cannot make the report folder {}", folder.display()))
+        .map_err(refused)?;
+    Ok(folder)
+}
+
 /// Runs all plans, one after another, and reports.
-async fn all(flags: &ClusterFlags, plans: &[Plan], links: &Links, seed: u64) -> anyhow::Result<u8> {
+async fn all(
+    flags: &ClusterFlags,
+    plans: &[Plan],
+    links: &Links,
+    seed: u64,
+    folder: &Path,
+) -> anyhow::Result<u8> {
     let parent = out::parent();
-    let folder = flags
-        .out
-        .clone()
-        .unwrap_or_else(|| parent.join(out::utc_now()));
     std::fs::create_dir_all(&parent).with_context(|| format!("making {}", parent.display()))?;
     let mut status = DONE;
     let (mut runs, mut syncs) = (Vec::new(), Vec::new());
@@ -103,11 +120,11 @@ async fn all(flags: &ClusterFlags, plans: &[Plan], links: &Links, seed: u64) -> 
         environment: Environment::here(&root(), busy),
         runs,
     };
-    report.write(&folder)?;
+    report.write(folder)?;
     if flags.json {
-        print!("{}", report.to_json());
+        crate::output::show!("{}", report.to_json());
     } else {
-        print!("{}", table::render(&report));
+        crate::output::show!("{}", table::render(&report));
     }
     if flags.clients == 1 && flags.link.is_none() {
         compare(&report, &syncs, flags.json);
@@ -129,7 +146,7 @@ fn compare(report: &Report, syncs: &[Duration], json: bool) {
         if json {
             eprintln!("{line}");
         } else {
-            println!("{line}");
+            crate::output::showln!("{line}");
         }
     }
 }

@@ -113,7 +113,7 @@ pub(crate) fn parse() -> Result<Arguments, ExitCode> {
             eprintln!("{text}");
             ExitCode::from(REFUSED)
         } else {
-            print!("{text}");
+            crate::output::show!("{text}");
             ExitCode::SUCCESS
         }
     })

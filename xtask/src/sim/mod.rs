@@ -42,7 +42,7 @@ pub(crate) fn command(flags: &SimFlags) -> anyhow::Result<u8> {
         all.runs.extend(one.result);
     }
     if flags.json {
-        println!("{}", serde_json::to_string_pretty(&all)?);
+        crate::output::showln!("{}", serde_json::to_string_pretty(&all)?);
     }
     let violations = all.runs.iter().flat_map(|run| &run.violations);
     let mut status = DONE;
@@ -134,7 +134,7 @@ impl Visitor for One<'_> {
         let run = tally.finish(A::NAME, spent, |seed| self.replay(A::NAME, seed));
         progress.end(&run.summary());
         if !self.flags.json {
-            print!("{run}");
+            crate::output::show!("{run}");
         }
         self.result = Some(run);
     }

@@ -60,7 +60,7 @@ pub(crate) fn show_trace(outcome: &Outcome, json: bool) {
     if json {
         eprint!("{text}");
     } else {
-        print!("{text}");
+        crate::output::show!("{text}");
     }
 }
 
