@@ -3,15 +3,16 @@
 
 use bytes::Bytes;
 use consensus_core::{
-    Boot, Effects, Gate, Input, Lsn, Members, NodeId, Outlet, Protocol, Time, Token,
-    contract::atomic_commit::{Event, Kept, Outcome, Request, Vote},
+    NodeId,
+    contract::atomic_commit::{Outcome, Vote},
+    sim::measure::{Bill, Laboratory},
 };
-use std::collections::BTreeMap;
-use twophase::{Config, Message, Options, Presumption, TwoPhase};
+use std::time::Duration;
+use twophase::{Options, Presumption, TwoPhase};
 
-/// Nanoseconds; a sync is short enough to change no order, so that a moment tells delays and syncs.
-const DELAY: u64 = 1_000_000;
-const SYNC: u64 = 1_000;
+const DELAY: Duration = Duration::from_millis(1);
+/// Short enough to change no order, so that a moment tells delays and syncs.
+const SYNC: Duration = Duration::from_micros(1);
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Will {
@@ -20,201 +21,59 @@ enum Will {
     ReadOnly,
 }
 
+impl Will {
+    fn vote(self) -> Vote {
+        match self {
+            Self::Yes => Vote::Yes { redo: Bytes::new() },
+            Self::No => Vote::No {
+                reason: Bytes::new(),
+            },
+            Self::ReadOnly => Vote::ReadOnly,
+        }
+    }
+}
+
 /// What one node did.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 struct Count {
     records: u64,
     forced: u64,
     sent: u64,
 }
 
-struct Node {
-    protocol: TwoPhase,
-    effects: Effects<TwoPhase>,
-    gate: Gate,
-    out: Out,
+/// One transaction over all that have a will, at nodes 1 to `nodes`, which have said hello.
+fn bill(nodes: usize, options: Options, wills: &[(u16, Will)]) -> Bill {
+    let laboratory = Laboratory {
+        nodes,
+        options,
+        delay: DELAY,
+        sync: SYNC,
+        settle: DELAY * 50,
+    };
+    let wills = wills
+        .iter()
+        .map(|(node, will)| (NodeId(*node), will.vote()));
+    let votes: Vec<_> = wills.collect();
+    laboratory
+        .transact::<TwoPhase>(&votes)
+        .expect("nothing stands in the way")
 }
 
-#[derive(Default)]
-struct Out {
-    messages: Vec<(NodeId, Message)>,
-    events: Vec<Event>,
+fn counts(bill: &Bill) -> Vec<Count> {
+    let count = bill
+        .counts
+        .iter()
+        .map(|counts| count(counts.records, counts.forced, counts.messages));
+    count.collect()
 }
 
-impl Outlet<Message, Event> for Out {
-    fn message(&mut self, to: NodeId, message: Message) {
-        self.messages.push((to, message));
-    }
-    fn event(&mut self, event: Event) {
-        self.events.push(event);
-    }
-    fn release(&mut self, _: Lsn) {}
-}
-
-/// What happens when.
-enum Due {
-    Input(usize, Input<TwoPhase>),
-    Synced(usize, Lsn),
-}
-
-/// The clients' answer, when everybody knew, and what everybody did.
-#[derive(Debug, Default)]
-struct Bill {
-    outcome: Option<Outcome>,
-    answered: u64,
-    /// When the last participant that voted yes was told.
-    known: u64,
-    /// Batches with forced records until then: those of one batch are one write.
-    writes: u64,
-    writes_at_answer: u64,
-    counts: Vec<Count>,
-}
-
-impl Bill {
-    fn messages(&self) -> u64 {
-        self.counts.iter().map(|count| count.sent).sum()
-    }
-}
-
-struct Laboratory {
-    nodes: Vec<Node>,
-    wills: BTreeMap<NodeId, Will>,
-    due: BTreeMap<(u64, u64), Due>,
-    sequence: u64,
-    now: u64,
-    bill: Bill,
-}
-
-impl Laboratory {
-    /// Nodes 1 to `count`, which have said hello.
-    fn new(count: u16, options: &Options, wills: &[(u16, Will)]) -> Self {
-        let members = Members::new((1..=count).map(NodeId)).expect("distinct");
-        let node = |id| {
-            let config = Config::new(id, members.clone(), options.clone()).expect("valid");
-            Node {
-                protocol: TwoPhase::recover(config, Boot(1), []).expect("an empty disk"),
-                effects: Effects::new(Lsn::ZERO),
-                gate: Gate::new(Lsn::ZERO),
-                out: Out::default(),
-            }
-        };
-        let mut laboratory = Self {
-            nodes: members.iter().map(node).collect(),
-            wills: wills.iter().map(|(n, will)| (NodeId(*n), *will)).collect(),
-            due: BTreeMap::new(),
-            sequence: 0,
-            now: 0,
-            bill: Bill::default(),
-        };
-        for place in 0..usize::from(count) {
-            laboratory.push(0, Due::Input(place, Input::Start));
-        }
-        laboratory.run();
-        laboratory
-    }
-
-    fn push(&mut self, after: u64, due: Due) {
-        self.sequence += 1;
-        self.due.insert((self.now + after, self.sequence), due);
-    }
-
-    /// One transaction over all that have a will.
-    fn bill(mut self) -> Bill {
-        let start = self.now;
-        self.bill = Bill {
-            counts: vec![Count::default(); self.nodes.len()],
-            ..Bill::default()
-        };
-        let work = self
-            .wills
-            .keys()
-            .map(|node| (*node, Bytes::new()))
-            .collect();
-        let token = Token(1);
-        let begin = Request::Begin { token, work };
-        self.push(0, Due::Input(0, Input::Request(begin)));
-        self.run();
-        self.bill.answered -= start;
-        self.bill.known = self.bill.known.saturating_sub(start);
-        self.bill
-    }
-
-    /// No alarm goes off: nothing is lost.
-    fn run(&mut self) {
-        while let Some(((at, _), due)) = self.due.pop_first() {
-            self.now = at;
-            let place = match due {
-                Due::Input(place, input) => {
-                    let node = &mut self.nodes[place];
-                    node.protocol.handle(Time::ZERO, input, &mut node.effects);
-                    place
-                }
-                Due::Synced(place, lsn) => {
-                    let node = &mut self.nodes[place];
-                    node.gate.open(lsn, &mut node.effects, &mut node.out);
-                    let input = Input::Durable(lsn);
-                    node.protocol.handle(Time::ZERO, input, &mut node.effects);
-                    place
-                }
-            };
-            self.end_batch(place);
-        }
-    }
-
-    fn end_batch(&mut self, place: usize) {
-        let node = &mut self.nodes[place];
-        node.protocol.flush(Time::ZERO, &mut node.effects);
-        node.gate.admit(&mut node.effects, &mut node.out);
-        let (last, forced, records) = node.effects.take_records();
-        let records = records.count() as u64;
-        node.effects.take_timers().for_each(drop);
-        let out = std::mem::take(&mut node.out);
-        self.bill.writes += u64::from(forced && records > 0);
-        if let Some(count) = self.bill.counts.get_mut(place) {
-            count.records += records;
-            count.forced += if forced { records } else { 0 };
-            count.sent += out.messages.len() as u64;
-        }
-        if records > 0 {
-            self.push(SYNC, Due::Synced(place, last));
-        }
-        let from = NodeId(place as u16 + 1);
-        for (to, message) in out.messages {
-            let input = Input::Receive { from, message };
-            self.push(DELAY, Due::Input(usize::from(to.0) - 1, input));
-        }
-        for event in out.events {
-            self.told(place, from, event);
-        }
-    }
-
-    fn told(&mut self, place: usize, node: NodeId, event: Event) {
-        let request = match event {
-            Event::Prepare { transaction, .. } => {
-                let vote = match self.wills[&node] {
-                    Will::Yes => Vote::Yes { redo: Bytes::new() },
-                    Will::No => Vote::No {
-                        reason: Bytes::new(),
-                    },
-                    Will::ReadOnly => Vote::ReadOnly,
-                };
-                Request::Vote { transaction, vote }
-            }
-            Event::Commit { transaction, .. } | Event::Abort { transaction } => {
-                self.bill.known = self.now;
-                let kept = Kept::Resource;
-                Request::Done { transaction, kept }
-            }
-            Event::Ended { outcome, .. } => {
-                self.bill.outcome = Some(outcome);
-                self.bill.answered = self.now;
-                self.bill.writes_at_answer = self.bill.writes;
-                return;
-            }
-            _ => return,
-        };
-        self.push(0, Due::Input(place, Input::Request(request)));
-    }
+/// How many delays and how many syncs one after the other are in a moment.
+fn parts(moment: Duration) -> (u128, u128) {
+    let (whole, rest) = (
+        moment.as_nanos() / DELAY.as_nanos(),
+        moment.as_nanos() % DELAY.as_nanos(),
+    );
+    (whole, rest / SYNC.as_nanos())
 }
 
 /// Node 1 coordinates and takes no part; nodes 2 to N+1 do.
@@ -225,7 +84,7 @@ fn apart(presumption: Presumption, wills: &[Will]) -> Bill {
         ..Options::default()
     };
     let wills: Vec<_> = (2..).zip(wills.iter().copied()).collect();
-    Laboratory::new(wills.len() as u16 + 1, &options, &wills).bill()
+    bill(wills.len() + 1, options, &wills)
 }
 
 fn count(records: u64, forced: u64, sent: u64) -> Count {
@@ -241,11 +100,12 @@ fn count(records: u64, forced: u64, sent: u64) -> Count {
 fn check(presumption: Presumption, wills: &[Will], coordinator: Count, participants: &[Count]) {
     let bill = apart(presumption, wills);
     println!("{presumption:?} {wills:?}: {bill:?}");
+    let counts = counts(&bill);
     assert_eq!(
-        bill.counts[0], coordinator,
+        counts[0], coordinator,
         "coordinator, {presumption:?} {wills:?}"
     );
-    assert_eq!(bill.counts[1..], *participants, "{presumption:?} {wills:?}");
+    assert_eq!(counts[1..], *participants, "{presumption:?} {wills:?}");
 }
 
 /// Updates everywhere, committed: 2 messages to each; 2, 2 and 1 from each.
@@ -334,10 +194,10 @@ fn apart_it_takes_three_delays_and_four_messages_each() {
     for n in [3, 5, 7] {
         let bill = apart(Presumption::Abort, &vec![Will::Yes; n]);
         assert_eq!(bill.outcome, Some(Outcome::Commit));
-        assert_eq!((bill.answered / DELAY, bill.known / DELAY), (2, 3));
         // N prepared records and the decision, two of them one after the other.
-        assert_eq!(bill.writes_at_answer, n as u64 + 1);
-        assert_eq!(bill.answered % DELAY, 2 * SYNC);
+        assert_eq!(bill.writes_answered, n as u64 + 1);
+        assert_eq!((parts(bill.answered), parts(bill.known)), ((2, 2), (3, 3)));
+        assert_eq!(bill.messages_known, 3 * n as u64);
         assert_eq!(bill.messages(), 4 * n as u64);
     }
 }
@@ -348,18 +208,14 @@ fn apart_it_takes_three_delays_and_four_messages_each() {
 fn co_located_it_costs_what_gray_and_lamport_count() {
     for n in [3u16, 5, 7] {
         let wills: Vec<_> = (1..=n).map(|node| (node, Will::Yes)).collect();
-        let options = Options::default();
-        let bill = Laboratory::new(n, &options, &wills).bill();
+        let bill = bill(n.into(), Options::default(), &wills);
         let n = u64::from(n);
         println!("{n} nodes: {bill:?}");
         assert_eq!(bill.outcome, Some(Outcome::Commit));
-        assert_eq!((bill.answered / DELAY, bill.known / DELAY), (2, 3));
-        assert_eq!(bill.answered % DELAY, 2 * SYNC);
-        assert_eq!(bill.writes_at_answer, n + 1);
+        assert_eq!((parts(bill.answered), parts(bill.known)), ((2, 2), (3, 3)));
+        assert_eq!(bill.writes_answered, n + 1);
         // Three rounds, and a fourth of acknowledgements.
-        let decisions =
-            bill.messages() - bill.counts[1..].iter().map(|count| count.sent).sum::<u64>();
-        assert_eq!(decisions + (n - 1), 3 * n - 3);
+        assert_eq!(bill.messages_known, 3 * n - 3);
         assert_eq!(bill.messages(), 4 * (n - 1));
     }
 }
@@ -367,8 +223,8 @@ fn co_located_it_costs_what_gray_and_lamport_count() {
 /// One participant needs one phase: 2 messages, one forced write, and it is the participant's.
 #[test]
 fn one_phase_costs_one_message_each_way() {
-    let bill = Laboratory::new(2, &Options::default(), &[(2, Will::Yes)]).bill();
+    let bill = bill(2, Options::default(), &[(2, Will::Yes)]);
     assert_eq!(bill.outcome, Some(Outcome::Commit));
-    assert_eq!(bill.counts, [count(0, 0, 1), count(1, 1, 1)]);
-    assert_eq!(bill.answered, 2 * DELAY + SYNC);
+    assert_eq!(counts(&bill), [count(0, 0, 1), count(1, 1, 1)]);
+    assert_eq!(parts(bill.answered), (2, 1));
 }

@@ -149,6 +149,24 @@ pub struct Counts {
     pub snapshots: (u64, u64),
 }
 
+impl Counts {
+    /// What came on top of an earlier count.
+    #[must_use]
+    pub fn since(self, before: Self) -> Self {
+        Self {
+            messages: self.messages - before.messages,
+            bytes: self.bytes - before.bytes,
+            syncs: self.syncs - before.syncs,
+            records: self.records - before.records,
+            forced: self.forced - before.forced,
+            snapshots: (
+                self.snapshots.0 - before.snapshots.0,
+                self.snapshots.1 - before.snapshots.1,
+            ),
+        }
+    }
+}
+
 /// A cluster in virtual time.
 pub struct World<A: Algorithm> {
     pub(crate) members: Members,

@@ -5,6 +5,10 @@
 //! write is a forced write that must precede a sending; messages are counted up to the step in which
 //! somebody learns the decision, so what is sent to spread the word afterwards is not among them.
 
+mod commit;
+
+pub use commit::Bill;
+
 use super::world::{Climate, Counts, Step, World};
 use crate::{Algorithm, Input, Members, NodeId, Time, fault::Rate};
 use alloc::{
@@ -191,15 +195,7 @@ impl<O: Clone> Laboratory<O> {
         while world.next().is_some_and(|next| next <= end) {
             world.step().map_err(|e| e.to_string())?;
         }
-        let now = world.counts();
-        Ok(Counts {
-            messages: now.messages - before.messages,
-            bytes: now.bytes - before.bytes,
-            syncs: now.syncs - before.syncs,
-            records: now.records - before.records,
-            forced: now.forced - before.forced,
-            snapshots: (0, 0),
-        })
+        Ok(world.counts().since(before))
     }
 }
 
