@@ -88,7 +88,12 @@ impl TwoPhase {
 
     /// The resource's state as it is now: what it covers is never told again.
     pub(crate) fn on_checkpoint(&mut self, state: Bytes, effects: &mut Effects<Self>) {
-        self.participant.redo.retain(|_, effect| !effect.done);
+        let participant = &mut self.participant;
+        let redo = &mut participant.redo;
+        redo.retain(|_, effect| !effect.done);
+        participant
+            .by_hand
+            .retain(|_, order| redo.contains_key(order));
         let open = self.participant.open();
         let at = At::new(effects.persist_lazily(Record::Checkpoint {
             state: state.clone(),
@@ -237,11 +242,16 @@ impl TwoPhase {
             if !spend(left) {
                 return false;
             }
+            let transaction = effect.transaction;
             effect.at = At::new(effects.persist_lazily(Record::Committed {
-                transaction: effect.transaction,
+                transaction,
                 order: *order,
                 redo: Some(effect.redo.clone()),
             }));
+            if effect.wrong {
+                // Read back, the commit alone would say that it was right.
+                effects.persist_lazily(Record::Aborted { transaction });
+            }
         }
         true
     }

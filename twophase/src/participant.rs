@@ -15,6 +15,9 @@ pub(crate) struct Participant {
     pub(crate) parts: BTreeMap<Transaction, Part>,
     /// Commits that no checkpoint covers, in their order.
     pub(crate) redo: BTreeMap<u64, Effect>,
+    /// Where each commit by hand stands in `redo`: the truth may have replaced, and the coordinator's
+    /// word forgotten, the part that would say so before the resource is done.
+    pub(crate) by_hand: BTreeMap<Transaction, u64>,
     /// How many commits there have been.
     pub(crate) commits: u64,
     pub(crate) checkpoint: Option<(Bytes, At)>,
@@ -77,6 +80,9 @@ pub(crate) struct Effect {
     pub(crate) transaction: Transaction,
     pub(crate) redo: Bytes,
     pub(crate) done: bool,
+    /// Committed by hand, and aborted in truth: the resource has done it, and nobody may be told that
+    /// it was right.
+    pub(crate) wrong: bool,
     /// The oldest record that it needs.
     pub(crate) at: At,
 }
@@ -456,6 +462,7 @@ impl TwoPhase {
             transaction,
             redo: redo.clone(),
             done: false,
+            wrong: false,
             at,
         };
         self.participant.redo.insert(order, effect);
@@ -486,10 +493,11 @@ impl TwoPhase {
         effects: &mut Effects<Self>,
     ) {
         let part = self.participant.parts.get(&transaction);
-        if let Some(State::Committed { order, .. } | State::ByHand { order, .. }) =
-            part.map(|part| &part.state)
-        {
-            let order = *order;
+        let order = match part.map(|part| &part.state) {
+            Some(State::Committed { order, .. } | State::ByHand { order, .. }) => Some(*order),
+            _ => self.participant.by_hand.get(&transaction).copied(),
+        };
+        if let Some(order) = order {
             self.participant.effect_done(order, kept);
         }
         let Some(part) = self.participant.parts.get_mut(&transaction) else {
@@ -546,10 +554,20 @@ pub(crate) const fn next_order(commits: &mut u64) -> u64 {
 }
 
 impl Participant {
+    /// What was committed by hand was not to be.
+    pub(crate) fn contradict(&mut self, transaction: Transaction) {
+        let order = self.by_hand.get(&transaction);
+        if let Some(effect) = order.and_then(|order| self.redo.get_mut(order)) {
+            effect.wrong = true;
+        }
+    }
+
     fn effect_done(&mut self, order: u64, kept: Kept) {
         match kept {
             Kept::Resource => {
-                self.redo.remove(&order);
+                if let Some(effect) = self.redo.remove(&order) {
+                    self.by_hand.remove(&effect.transaction);
+                }
             }
             Kept::Log => {
                 if let Some(effect) = self.redo.get_mut(&order) {

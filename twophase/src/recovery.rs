@@ -47,6 +47,7 @@ impl TwoPhase {
             Record::Aborted { transaction } => {
                 let part = self.part(transaction);
                 part.state = State::Aborted { done: true };
+                self.participant.contradict(transaction);
             }
             Record::ByHand {
                 transaction,
@@ -66,6 +67,9 @@ impl TwoPhase {
                     },
                     Outcome::Abort => State::Aborted { done: true },
                 };
+                if truth == Outcome::Abort {
+                    self.participant.contradict(transaction);
+                }
                 let damage = (by_hand, truth, At::new(lsn));
                 self.participant.damage.insert(transaction, damage);
             }
@@ -73,8 +77,11 @@ impl TwoPhase {
                 self.participant.damage.remove(&transaction);
             }
             Record::Checkpoint { state, open } => {
-                let redo = &mut self.participant.redo;
+                let participant = &mut self.participant;
+                let redo = &mut participant.redo;
                 redo.retain(|_, effect| open.contains(&effect.transaction));
+                let by_hand = &mut participant.by_hand;
+                by_hand.retain(|_, order| redo.contains_key(order));
                 self.participant.checkpoint = Some((state, At::new(lsn)));
             }
         }
@@ -176,9 +183,15 @@ impl TwoPhase {
                 transaction,
                 redo,
                 done: false,
+                wrong: false,
                 at,
             };
             self.participant.redo.entry(order).or_insert(effect);
+            if one_phase {
+                // Written anew, it may be the last trace of a commit by hand; an abort follows if that
+                // was wrong.
+                self.participant.by_hand.insert(transaction, order);
+            }
         }
     }
 
@@ -196,9 +209,11 @@ impl TwoPhase {
                 transaction,
                 redo: doubt.redo.clone(),
                 done: false,
+                wrong: false,
                 at: doubt.at,
             };
             self.participant.redo.insert(order, effect);
+            self.participant.by_hand.insert(transaction, order);
         }
         part.state = State::ByHand {
             outcome,

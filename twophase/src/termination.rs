@@ -228,9 +228,11 @@ impl TwoPhase {
                     transaction,
                     redo: redo.clone(),
                     done: false,
+                    wrong: false,
                     at: prepared,
                 };
                 self.participant.redo.insert(order, effect);
+                self.participant.by_hand.insert(transaction, order);
                 effects.emit(Event::Commit { transaction, redo });
             }
             Outcome::Abort => effects.emit(Event::Abort { transaction }),
@@ -260,6 +262,9 @@ impl TwoPhase {
             Outcome::Abort => State::Aborted { done: true },
         };
         effects.cancel_timer(Timer::Outcome(transaction));
+        if truth == Outcome::Abort {
+            self.participant.contradict(transaction);
+        }
         if outcome == truth {
             let record = match truth {
                 Outcome::Commit => Record::Committed {

@@ -48,6 +48,8 @@ struct Cluster {
     network: Vec<(u16, u16, Message)>,
     invariants: TwoPhaseInvariants,
     refusing: Vec<u16>,
+    /// Whose resources do not say when they have carried an outcome out.
+    slow: Vec<u16>,
 }
 
 fn cluster(count: u16, options: &Options) -> Cluster {
@@ -70,6 +72,7 @@ fn cluster(count: u16, options: &Options) -> Cluster {
         nodes,
         network: Vec::new(),
         refusing: Vec::new(),
+        slow: Vec::new(),
     };
     for node in 1..=count {
         cluster.input(node, Input::Start);
@@ -134,7 +137,9 @@ impl Cluster {
                 let vote = Vote::No { reason };
                 Request::Vote { transaction, vote }
             }
-            Event::Commit { transaction, .. } | Event::Abort { transaction } => {
+            Event::Commit { transaction, .. } | Event::Abort { transaction }
+                if !self.slow.contains(&at) =>
+            {
                 let kept = Kept::Log;
                 Request::Done { transaction, kept }
             }
@@ -316,6 +321,99 @@ fn a_resource_is_rebuilt_from_its_checkpoint_and_what_came_after() {
     });
     let redo = Bytes::from_static(b"work");
     assert_eq!(commits.collect::<Vec<_>>(), [(3, redo.clone()), (4, redo)]);
+}
+
+/// A participant that was decided to commit by hand, whose resource carries that out after the truth has
+/// come, and whose checkpoint holds it.
+fn committed_by_hand(truth: Outcome) -> Cluster {
+    let mut c = cluster(3, &Options::default());
+    c.slow = vec![2];
+    if truth == Outcome::Abort {
+        c.refusing = vec![3];
+    }
+    c.begin(1, &[1, 2, 3]);
+    let (transaction, outcome) = (first(1), Outcome::Commit);
+    // Node 2 votes, and is asked before it hears more.
+    let prepare = c.network.iter().position(|(_, to, _)| *to == 2);
+    let (_, _, message) = c.network.remove(prepare.expect("it is asked"));
+    let from = NodeId(1);
+    c.input(2, Input::Receive { from, message });
+    let decide = Request::DecideByHand {
+        transaction,
+        outcome,
+    };
+    c.input(2, Input::Request(decide));
+    c.settle();
+    // The coordinator says, by a later transaction, that it has moved on.
+    c.begin(2, &[1, 2, 3]);
+    c.settle();
+    if truth == Outcome::Abort {
+        c.input(2, Input::Timer(Timer::Outcome(transaction)));
+        c.settle();
+    }
+    let kept = Kept::Log;
+    c.input(2, Input::Request(Request::Done { transaction, kept }));
+    let state = Bytes::from_static(b"with it");
+    c.input(2, Input::Request(Request::Checkpoint { state }));
+    c
+}
+
+/// What a checkpoint covers is not told again, although the truth came before the resource was done
+/// with what the hand had decided.
+#[test]
+fn a_commit_by_hand_that_a_checkpoint_covers_is_not_told_again() {
+    for truth in [Outcome::Commit, Outcome::Abort] {
+        let mut c = committed_by_hand(truth);
+        let damage = c.node(2).protocol.status().damage;
+        assert_eq!(damage, usize::from(truth == Outcome::Abort), "{truth:?}");
+        c.crash(2);
+        assert_eq!(c.outcome(2, first(1)), None, "{truth:?}");
+    }
+}
+
+/// A commit by hand that was wrong is no answer to anybody else, however often the log is written anew
+/// and although an operator has seen the damage.
+#[test]
+fn a_wrong_hand_is_no_truth_after_reclaiming() {
+    let mut c = cluster(3, &Options::default());
+    c.refusing = vec![3];
+    c.begin(1, &[1, 2, 3]);
+    let (transaction, outcome) = (first(1), Outcome::Commit);
+    let prepare = c.network.iter().position(|(_, to, _)| *to == 2);
+    let (_, _, message) = c.network.remove(prepare.expect("it is asked"));
+    let from = NodeId(1);
+    c.input(2, Input::Receive { from, message });
+    let decide = Request::DecideByHand {
+        transaction,
+        outcome,
+    };
+    c.input(2, Input::Request(decide));
+    c.settle();
+    c.input(2, Input::Timer(Timer::Outcome(transaction)));
+    c.settle();
+    assert_eq!(c.node(2).protocol.status().damage, 1);
+    c.input(
+        2,
+        Input::Request(Request::AcknowledgeDamage { transaction }),
+    );
+    let last = c.node(2).gate.durable();
+    c.input(2, Input::Reclaim(last.next()));
+    c.crash(2);
+    c.settle();
+    let (presumption, boot) = (Presumption::Abort, Boot(1));
+    let inquire = Message::Inquire {
+        transaction,
+        presumption,
+        boot,
+    };
+    let from = NodeId(3);
+    let message = inquire;
+    c.input(2, Input::Receive { from, message });
+    let said = c.network.iter().find_map(|(_, _, message)| match message {
+        Message::Decision { outcome, .. } => Some(*outcome),
+        _ => None,
+    });
+    assert_ne!(said, Some(Outcome::Commit));
 }
 
 /// Whatever the resource holds that was never voted for is let go.
