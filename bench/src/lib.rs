@@ -9,6 +9,8 @@
 //! | [`report`] | `report.json`, its schema |
 //! | [`baseline`] | the floors that stand beside them |
 //! | [`harness`] | the same protocol with more and more of the world around it |
+//! | [`cost`] | what a commit takes, counted exactly |
+//! | [`planet`] | places that are far apart |
 //! | [`verdict`] | whether a run's figures may be used |
 //! | [`statistics`] | how sure a figure is |
 //!
@@ -20,7 +22,9 @@
 pub mod algorithms;
 pub mod app;
 pub mod baseline;
+pub mod cost;
 pub mod harness;
+pub mod planet;
 pub mod recorder;
 pub mod report;
 pub mod statistics;

@@ -4,55 +4,13 @@
 #![allow(clippy::unwrap_used)]
 
 use bench::harness::virtual_time::{
-    DELAY, DUEL_NODES, POLICIES, Policy, duel, duel_options, duel_request,
+    DELAY, DUEL_NODES, POLICIES, Policy, STAGED_DELAY as D, duel, staged,
 };
-use consensus_core::{
-    Input, NodeId, Time,
-    contract::register::Event,
-    sim::{Step, World, measure::Laboratory},
-};
-use paxos::{Backoff, GiveUp, Paxos};
+use paxos::Backoff;
 use std::time::Duration;
 
 /// Delays after which a duel counts as undecided.
 const CUTOFF: u64 = 250;
-
-/// Three thirds of a delay, so that all moments below are whole.
-const D: Duration = Duration::from_millis(3);
-
-/// When the first of the proposers, who begin at `starts` and retry at once, knows a decision; and
-/// how many ballots were begun.
-fn decided(nodes: usize, starts: &[Duration], limit: Duration) -> (Option<Duration>, u64) {
-    let laboratory = Laboratory {
-        nodes,
-        // Every node is an acceptor, so a retry is refused at home before it is heard of elsewhere: one
-        // rejection is no loss yet.
-        options: duel_options(Backoff::None, GiveUp::QuorumLost),
-        delay: D,
-        ..Laboratory::default()
-    };
-    let mut world = laboratory.world::<Paxos>().unwrap();
-    for (place, start) in starts.iter().enumerate() {
-        world.call_at(Time::ZERO + *start, place as u64);
-    }
-    let ballots = |world: &World<Paxos>| world.sent_of("Prepare") / (nodes as u64 - 1);
-    while world.next().is_some_and(|next| next <= Time::ZERO + limit) {
-        if let Step::Called(place) = world.step().unwrap() {
-            let request = duel_request(NodeId(place as u16 + 1));
-            world
-                .input(place as usize, Input::Request(request))
-                .unwrap();
-        }
-        let told = world.take_told();
-        if told
-            .iter()
-            .any(|(_, event)| matches!(event, Event::Chosen { .. }))
-        {
-            return (Some(world.now().since(Time::ZERO)), ballots(&world));
-        }
-    }
-    (None, ballots(&world))
-}
 
 /// Each one's prepare comes between the prepare and the accept of the one before: a cycle of four
 /// delays that nothing ends.
@@ -60,7 +18,7 @@ fn decided(nodes: usize, starts: &[Duration], limit: Duration) -> (Option<Durati
 fn three_proposers_in_step_never_decide() {
     let starts = [Duration::ZERO, D * 4 / 3, D * 8 / 3];
     for nodes in [5, 7, 9] {
-        let (at, ballots) = decided(nodes, &starts, D * 2_000);
+        let (at, ballots) = staged(nodes, &starts, D * 2_000).unwrap();
         assert_eq!(at, None, "{nodes} nodes");
         // Each of the three begins one every four delays.
         assert!(ballots >= 3 * 2_000 / 4, "{nodes} nodes, {ballots} ballots");
@@ -71,7 +29,7 @@ fn three_proposers_in_step_never_decide() {
 #[test]
 fn two_proposers_a_delay_and_a_half_apart_decide_after_five_and_a_half() {
     for nodes in [3, 5, 7, 9] {
-        let (at, _) = decided(nodes, &[Duration::ZERO, D * 3 / 2], D * 2_000);
+        let (at, _) = staged(nodes, &[Duration::ZERO, D * 3 / 2], D * 2_000).unwrap();
         assert_eq!(at, Some(D * 11 / 2), "{nodes} nodes");
     }
 }

@@ -75,15 +75,19 @@ impl Election {
         *self.timeout.start() / 2
     }
 
+    /// As it was published: pre-vote came later.
     fn world(&self, seed: u64) -> Result<World<Raft>, String> {
+        self.made(seed, false)
+    }
+
+    fn made(&self, seed: u64, pre_vote: bool) -> Result<World<Raft>, String> {
         let mut climate = Climate::constant(*self.delay.start(), self.sync);
         climate.weather.jitter = (*self.delay.end() - *self.delay.start()).as_nanos() as u64 / 2;
         climate.weather.ordered = false;
         let options = Options {
             election_timeout: self.timeout.clone(),
             heartbeat: self.heartbeat(),
-            // As it was published; both came later.
-            pre_vote: false,
+            pre_vote,
             check_quorum: false,
             ..Options::default()
         };
@@ -179,6 +183,40 @@ fn run(world: &mut World<Raft>, reached: impl Fn(&World<Raft>) -> bool) -> Resul
     Ok(())
 }
 
+/// What it takes to elect the only node that stands, with free disks: one-way delays until it leads, and
+/// messages that ask for votes or give them.
+///
+/// # Errors
+/// When the options do not fit or an invariant breaks.
+pub fn cost(servers: u16, pre_vote: bool) -> Result<(u64, u64), String> {
+    let delay = Duration::from_millis(1);
+    let least = Duration::from_secs(1);
+    let election = Election {
+        servers,
+        down: 0,
+        ineligible: 0,
+        timeout: least..=least,
+        delay: delay..=delay,
+        sync: Duration::ZERO,
+        cutoff: LIMIT,
+    };
+    let mut world = election.made(1, pre_vote)?;
+    world.start(0).map_err(|e| e.to_string())?;
+    until(&mut world, Time::ZERO + least / 2)?;
+    for node in election.alive().skip(1) {
+        world.start(place(node)).map_err(|e| e.to_string())?;
+    }
+    run(&mut world, |world| world.sent_of("RequestVote") > 0)?;
+    let begun = world.now();
+    let first = NodeId(1);
+    run(&mut world, |world| {
+        world.protocol(first).and_then(Raft::leader) == Some(first)
+    })?;
+    let delays = world.now().since(begun).as_nanos() / delay.as_nanos();
+    let messages = world.sent_of("RequestVote") + world.sent_of("Vote");
+    Ok((delays as u64, messages))
+}
+
 /// Whether the first election of a cluster elects nobody: `alive` of `servers` start at once, with
 /// timeouts over a range of which the one-way delay is the share `delay`; disks are free.
 ///
@@ -253,6 +291,15 @@ mod tests {
         {
             let ours = split_probability(servers, alive, delay);
             assert!((ours - published).abs() < 5e-4, "{ours} {published}");
+        }
+    }
+
+    #[test]
+    fn an_election_without_a_rival_takes_a_round_trip_and_pre_vote_another() {
+        for servers in [3, 5, 7] {
+            let others = u64::from(servers) - 1;
+            assert_eq!(cost(servers, false).unwrap(), (2, 2 * others));
+            assert_eq!(cost(servers, true).unwrap(), (4, 4 * others));
         }
     }
 

@@ -6,6 +6,7 @@
 //! | [`in_process`] | the real one | channels between tokio tasks | durable at once |
 //! | [`virtual_time`] | virtual | a constant delay | free |
 //! | [`locks`] | virtual | a constant delay | a constant time |
+//! | [`sites`] | virtual | as far as the sites are apart | free |
 //! | [`election`] | virtual | a uniform delay | a constant time |
 
 mod alarms;
@@ -14,6 +15,7 @@ pub mod in_memory;
 pub mod in_process;
 mod load;
 pub mod locks;
+pub mod sites;
 pub mod virtual_time;
 
 pub use load::{AtomicCommitLoad, Load, LogLoad, RegisterLoad};

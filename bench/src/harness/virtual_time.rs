@@ -3,10 +3,10 @@
 
 use super::load::Load;
 use consensus_core::{
-    Algorithm, Input, NodeId, Token,
+    Algorithm, Input, NodeId, Time, Token,
     contract::register,
     sim::{
-        Step, World,
+        Counts, Step, World,
         measure::{Duel, Laboratory, Verdict},
     },
 };
@@ -17,6 +17,8 @@ use std::time::Duration;
 pub const DELAY: Duration = Duration::from_millis(1);
 /// A command that is not decided after so long is never.
 const LIMIT: Duration = Duration::from_secs(60);
+/// By then everything that a command leads to has arrived.
+const REST: Duration = Duration::from_millis(10);
 /// Longer than any election with default options takes.
 const SETTLE: Duration = Duration::from_secs(5);
 
@@ -35,15 +37,24 @@ impl<A: Algorithm, L> std::fmt::Debug for VirtualTime<A, L> {
 }
 
 impl<A: Algorithm, L: Load<A>> VirtualTime<A, L> {
-    /// Nodes 1 to `nodes`, after any election.
+    /// Nodes 1 to `nodes`, after any election; disks are free.
     ///
     /// # Errors
     /// When the options do not fit, an invariant breaks, or the cluster cannot take commands.
     pub fn new(nodes: u16, options: &A::Options) -> Result<Self, String> {
+        Self::with_disks(nodes, options, Duration::ZERO)
+    }
+
+    /// The same with disk writes that take `sync`.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub fn with_disks(nodes: u16, options: &A::Options, sync: Duration) -> Result<Self, String> {
         let laboratory = Laboratory {
             nodes: usize::from(nodes),
             options: options.clone(),
             delay: DELAY,
+            sync,
             ..Laboratory::default()
         };
         let mut cluster = Self {
@@ -62,6 +73,16 @@ impl<A: Algorithm, L: Load<A>> VirtualTime<A, L> {
     /// # Errors
     /// When an invariant breaks, or there is no answer within a minute.
     pub fn decide(&mut self) -> Result<Duration, String> {
+        Ok(self.bill()?.0)
+    }
+
+    /// The same, and all that was sent and written until then: a heartbeat that falls into that time
+    /// is among it.
+    ///
+    /// # Errors
+    /// As [`decide`](Self::decide).
+    pub fn bill(&mut self) -> Result<(Duration, Counts), String> {
+        let before = self.world.counts();
         let mut asked = Vec::new();
         self.load
             .propose(1, &mut |node, request| asked.push((node, request)));
@@ -77,8 +98,26 @@ impl<A: Algorithm, L: Load<A>> VirtualTime<A, L> {
             })?;
         }
         let latency = self.world.now().since(start);
-        self.run_for(10 * DELAY)?;
-        Ok(latency)
+        self.run_for(REST)?;
+        Ok((latency, self.world.counts().since(before)))
+    }
+
+    /// `count` commands, one a delay whether or not earlier ones are decided: what was sent and written
+    /// for all of them.
+    ///
+    /// # Errors
+    /// When an invariant breaks.
+    pub fn stream(&mut self, count: u32) -> Result<Counts, String> {
+        let before = self.world.counts();
+        for _ in 0..count {
+            let mut asked = Vec::new();
+            self.load
+                .propose(1, &mut |node, request| asked.push((node, request)));
+            self.ask(asked, None)?;
+            self.run_for(DELAY)?;
+        }
+        self.run_for(REST)?;
+        Ok(self.world.counts().since(before))
     }
 
     /// Hands requests over; whether that answered `proposer` at once.
@@ -146,6 +185,8 @@ impl<A: Algorithm, L: Load<A>> VirtualTime<A, L> {
 
     fn run_for(&mut self, span: Duration) -> Result<(), String> {
         let end = self.world.now() + span;
+        // Time passes even if nothing happens.
+        self.world.call_at(end, 0);
         while self.world.next().is_some_and(|next| next <= end) {
             self.world.step().map_err(|e| e.to_string())?;
             self.hear()?;
@@ -231,4 +272,49 @@ pub fn duel_request(node: NodeId) -> register::Request {
         },
         value: crate::app::kv::key(node.0.into()),
     }
+}
+
+/// One way in a [`staged`] duel: three thirds, so that moments between them are whole.
+pub const STAGED_DELAY: Duration = Duration::from_millis(3);
+
+/// A duel with nothing left to chance: `nodes` nodes a constant [`STAGED_DELAY`] apart, of which one
+/// each proposes at the moments `starts` and retries at once. When the first of them knows a decision,
+/// if within `limit`; and how many ballots were begun.
+///
+/// # Errors
+/// When an invariant breaks.
+pub fn staged(
+    nodes: usize,
+    starts: &[Duration],
+    limit: Duration,
+) -> Result<(Option<Duration>, u64), String> {
+    let laboratory = Laboratory {
+        nodes,
+        // Every node is an acceptor, so a retry is refused at home before it is heard of elsewhere: one
+        // rejection is no loss yet.
+        options: duel_options(Backoff::None, GiveUp::QuorumLost),
+        delay: STAGED_DELAY,
+        ..Laboratory::default()
+    };
+    let mut world = laboratory.world::<Paxos>()?;
+    for (place, start) in starts.iter().enumerate() {
+        world.call_at(Time::ZERO + *start, place as u64);
+    }
+    let ballots = |world: &World<Paxos>| world.sent_of("Prepare") / (nodes as u64 - 1);
+    while world.next().is_some_and(|next| next <= Time::ZERO + limit) {
+        if let Step::Called(place) = world.step().map_err(|e| e.to_string())? {
+            let request = duel_request(NodeId(place as u16 + 1));
+            world
+                .input(place as usize, Input::Request(request))
+                .map_err(|e| e.to_string())?;
+        }
+        let told = world.take_told();
+        if told
+            .iter()
+            .any(|(_, event)| matches!(event, register::Event::Chosen { .. }))
+        {
+            return Ok((Some(world.now().since(Time::ZERO)), ballots(&world)));
+        }
+    }
+    Ok((None, ballots(&world)))
 }
