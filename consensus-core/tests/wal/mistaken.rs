@@ -12,6 +12,7 @@ use consensus_core::{
     ClusterId, DiskId, Lsn, NodeId,
     storage::wal::{
         Damage, Identity, OpenError, Options, Wal, format, format_on, inspect, inspect_on,
+        places_on,
     },
 };
 use std::{path::PathBuf, sync::Arc};
@@ -296,6 +297,21 @@ fn a_missing_file_is_named() {
     let disk = image.copy();
     disk.delete(&dir().join("identity"));
     assert_eq!(damage(&disk).file, dir().join("identity"));
+}
+
+/// Each record is found where its bytes are; the last one is sealed only by what follows it.
+#[test]
+fn every_record_is_found_where_it_lies() {
+    for (image, sealed) in [(crashed(), 2), (stopped(), 3), (segments(small(), 3), 3)] {
+        let found = places_on(&image, dir()).unwrap();
+        assert_eq!(found.len(), 3);
+        for (place, lsn) in found.iter().zip(1..) {
+            let (start, end) = (place.offset as usize, (place.offset + place.bytes) as usize);
+            assert_eq!(image.bytes(&place.file)[start..end], payload(lsn));
+            assert_eq!((place.group, place.lsn), (GROUP, Lsn(lsn)));
+            assert_eq!(place.sealed, lsn <= sealed);
+        }
+    }
 }
 
 /// An inspection counts what is there, and changes nothing.

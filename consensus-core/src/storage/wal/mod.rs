@@ -54,6 +54,7 @@ mod inspect;
 mod layout;
 mod ledger;
 mod open;
+mod places;
 mod recover;
 mod scan;
 mod segment;
@@ -63,6 +64,7 @@ pub use error::{Damage, FormatError, OpenError};
 pub use file_system::{FileSystem, LogFile, RealFileSystem};
 pub use inspect::{FlawReport, Inspection, Range, SegmentReport, inspect, inspect_on};
 pub use open::{Opened, Report, format, format_on};
+pub use places::{RecordPlace, places, places_on};
 pub use recover::TornTail;
 
 use super::{Append, Completion, Disk};
