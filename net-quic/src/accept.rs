@@ -5,7 +5,7 @@ use crate::handshake::{self, Refused, Settled};
 use crate::identity::Role;
 use crate::stats::Counter;
 use crate::{connection, tls};
-use quinn::{Connection, Incoming, VarInt, crypto::rustls::HandshakeData};
+use quinn::{Connection, ConnectionError, Incoming, VarInt, crypto::rustls::HandshakeData};
 use std::sync::{
     Arc,
     atomic::{AtomicUsize, Ordering::AcqRel},
@@ -75,9 +75,12 @@ async fn newcomer(shared: Arc<Shared>, incoming: Incoming, ticket: Ticket) {
     let connection = match timeout(shared.limits.handshake_deadline, connecting).await {
         Ok(Ok(connection)) => connection,
         Ok(Err(error)) => {
-            return shared
-                .stats
-                .refuse(Counter::HandshakeFailed, address.ip(), error);
+            let counter = if is_revoked(&error) {
+                Counter::CertificateRevoked
+            } else {
+                Counter::HandshakeFailed
+            };
+            return shared.stats.refuse(counter, address.ip(), error);
         }
         Err(_) => {
             let why = "no handshake in time";
@@ -93,6 +96,13 @@ async fn newcomer(shared: Arc<Shared>, incoming: Incoming, ticket: Ticket) {
         Ok((settled, false)) => client(&shared, connection, settled).await,
         Err(refused) => refused.close(&connection, &shared.stats, address.ip()),
     }
+}
+
+/// Whether a handshake ended with TLS's word for a certificate that was taken back.
+fn is_revoked(error: &ConnectionError) -> bool {
+    let alert = u8::from(rustls::AlertDescription::CertificateRevoked);
+    matches!(error, ConnectionError::TransportError(error)
+        if error.code == quinn_proto::TransportErrorCode::crypto(alert))
 }
 
 /// Settles a connection; true for a peer, false for a client.

@@ -1,17 +1,21 @@
 //! The cluster's certificate authority.
 
-use crate::error::NetError;
+use crate::error::{NameError, NetError};
 use crate::identity::{self, Identity, Name, Role, dns, uri};
 use consensus_core::ClusterId;
 use rcgen::{
-    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
-    Issuer, KeyPair, KeyUsagePurpose, PKCS_ED25519, SanType, SerialNumber,
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, DistinguishedName,
+    DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyIdMethod, KeyPair, KeyUsagePurpose,
+    PKCS_ED25519, RevokedCertParams, SanType, SerialNumber,
 };
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use rustls::pki_types::{
+    CertificateDer, CertificateRevocationListDer, PrivateKeyDer, PrivatePkcs8KeyDer,
+};
 use std::{
     path::Path,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
+use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 /// How long a certificate is valid unless said otherwise: 90 days.
 pub const VALIDITY: Duration = Duration::from_secs(90 * 24 * 3600);
@@ -42,7 +46,7 @@ impl ClusterCa {
     pub fn generate(cluster: ClusterId) -> Result<Self, NetError> {
         let key = KeyPair::generate_for(&PKCS_ED25519)?;
         let now = SystemTime::now();
-        let mut params = authority(cluster);
+        let mut params = authority(cluster, &key);
         validity(&mut params, now - CLOCK_ALLOWANCE, now + 40 * VALIDITY);
         params.serial_number = Some(serial()?);
         let certificate = params.self_signed(&key)?.into();
@@ -88,11 +92,47 @@ impl ClusterCa {
             params.subject_alt_names.push(name);
         }
         let key = KeyPair::generate_for(&PKCS_ED25519)?;
-        let authority = authority(self.cluster);
+        let authority = authority(self.cluster, &self.key);
         let issuer = Issuer::from_params(&authority, &self.key);
         let certificate = params.signed_by(&key, &issuer)?.into();
         let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.serialize_der()));
         Identity::new(vec![certificate], key, vec![self.certificate.clone()])
+    }
+
+    /// Signs the list of all certificates that this authority has taken back, each named by an
+    /// identity that holds it. A newer list replaces an older one: name all of them again.
+    ///
+    /// # Errors
+    /// When a certificate cannot be parsed, or the system has no randomness to give.
+    pub fn revoke(
+        &self,
+        taken_back: &[&CertificateDer<'_>],
+    ) -> Result<CertificateRevocationListDer<'static>, NetError> {
+        let now = SystemTime::now();
+        let epoch = rcgen::date_time_ymd(1970, 1, 1);
+        let since = |moment: SystemTime| moment.duration_since(UNIX_EPOCH).unwrap_or_default();
+        let mut revoked_certs = Vec::new();
+        for certificate in taken_back {
+            let (_, parsed) =
+                X509Certificate::from_der(certificate).map_err(|_| NameError::Unparsable)?;
+            revoked_certs.push(RevokedCertParams {
+                serial_number: SerialNumber::from_slice(parsed.raw_serial()),
+                revocation_time: epoch + since(now),
+                reason_code: None,
+                invalidity_date: None,
+            });
+        }
+        let params = CertificateRevocationListParams {
+            this_update: epoch + since(now - CLOCK_ALLOWANCE),
+            next_update: epoch + since(now + VALIDITY),
+            crl_number: serial()?,
+            issuing_distribution_point: None,
+            revoked_certs,
+            key_identifier_method: KeyIdMethod::Sha256,
+        };
+        let authority = authority(self.cluster, &self.key);
+        let list = params.signed_by(&Issuer::from_params(&authority, &self.key))?;
+        Ok(list.into())
     }
 
     /// The authority's own certificate: what others have to trust.
@@ -134,10 +174,17 @@ impl ClusterCa {
 }
 
 /// All that a certificate of the authority says but its validity: an issuer is rebuilt from this.
-fn authority(cluster: ClusterId) -> CertificateParams {
+/// Two authorities of one cluster have names of their own, so that a list of one does not speak for
+/// the other's certificates.
+fn authority(cluster: ClusterId, key: &KeyPair) -> CertificateParams {
+    let digest = ring::digest::digest(&ring::digest::SHA256, key.public_key_raw());
+    let mark: String = digest.as_ref()[..8]
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
     let mut params = CertificateParams::default();
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
-    params.distinguished_name = common_name(&format!("consensus cluster {cluster}"));
+    params.distinguished_name = common_name(&format!("consensus cluster {cluster} {mark}"));
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
     if let Ok(name) = uri(cluster, Role::Authority).try_into() {
         params.subject_alt_names = vec![SanType::URI(name)];

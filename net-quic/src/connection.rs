@@ -129,10 +129,12 @@ async fn serve(
     let boot = settled.hello.boot;
     let opened = Arc::new(Mutex::new([false; 3]));
     let age = end(shared, settled, is_ours);
-    tokio::pin!(age);
+    let revoked = shared.revoked(connection);
+    tokio::pin!(age, revoked);
     loop {
         tokio::select! {
             refused = &mut age => return refused,
+            refused = &mut revoked => return refused,
             stream = connection.accept_uni() => match stream {
                 Ok(stream) => {
                     let (shared, peer) = (Arc::clone(shared), Arc::clone(peer));

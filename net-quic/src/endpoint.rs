@@ -3,14 +3,16 @@
 use crate::config::{EndpointConfig, Limits};
 use crate::error::NetError;
 use crate::group::{Deliver, Inbound, Typed};
+use crate::handshake::Refused;
 use crate::hello::Hello;
 use crate::identity::{Identity, Role};
 use crate::link::LinkControl;
 use crate::peer::{Peer, Roster};
 use crate::peers::Peers;
+use crate::revocation::Revoked;
 use crate::server::{Gateway, Serve, Service};
-use crate::stats::Stats;
-use crate::{accept, connection, dial, tls, transport};
+use crate::stats::{Counter, Stats};
+use crate::{accept, connection, dial, expiry, handshake, tls, transport};
 use consensus_core::{GroupId, NodeId, Wire};
 use quinn::{AsyncUdpSocket, Runtime, TokioRuntime};
 use rand::RngExt;
@@ -20,7 +22,7 @@ use std::{
     fmt, io,
     net::{SocketAddr, UdpSocket},
     sync::{Arc, Mutex, PoisonError, RwLock, atomic::AtomicUsize},
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 use tokio::{runtime::Handle, sync::watch, task::JoinSet, time::timeout};
 
@@ -46,6 +48,9 @@ pub(crate) struct Shared {
     pub(crate) closing: watch::Sender<bool>,
     pub(crate) handshakes: AtomicUsize,
     pub(crate) clients: AtomicUsize,
+    /// When this node's own certificate ends.
+    pub(crate) not_after: watch::Sender<SystemTime>,
+    revoked: watch::Sender<Revoked>,
     dialer: RwLock<quinn::ClientConfig>,
     groups: RwLock<BTreeMap<GroupId, Arc<dyn Deliver>>>,
     service: RwLock<Option<Arc<dyn Serve>>>,
@@ -99,6 +104,8 @@ impl Endpoint {
             closing: watch::Sender::new(false),
             handshakes: AtomicUsize::new(0),
             clients: AtomicUsize::new(0),
+            not_after: watch::Sender::new(name.not_after),
+            revoked: watch::Sender::new(Revoked::of(config.identity.revoked())?),
             dialer: RwLock::new(transport::client(&config.identity, tls::PEER, &limits)?),
             groups: RwLock::default(),
             service: RwLock::default(),
@@ -112,6 +119,9 @@ impl Endpoint {
         endpoint
             .shared
             .spawn(accept::run(Arc::clone(&endpoint.shared)));
+        endpoint
+            .shared
+            .spawn(expiry::watch(Arc::clone(&endpoint.shared)));
         Ok(endpoint)
     }
 
@@ -172,8 +182,9 @@ impl Endpoint {
         *place.write().unwrap_or_else(PoisonError::into_inner) = Some(service);
     }
 
-    /// Uses another certificate, key and trusted authorities for every handshake from now on.
-    /// Connections that stand are replaced by their age.
+    /// Uses another certificate, key, trusted authorities and lists of revoked certificates for every
+    /// handshake from now on. Connections that stand on a revoked certificate end at once; others are
+    /// replaced by their age.
     ///
     /// # Errors
     /// When the identity is not this node's; the old one stays in use.
@@ -188,13 +199,22 @@ impl Endpoint {
         let limits = &self.shared.limits;
         let server = transport::server(identity, limits)?;
         let client = transport::client(identity, tls::PEER, limits)?;
+        let revoked = Revoked::of(identity.revoked())?;
         self.shared.quinn.set_server_config(Some(server));
         *self
             .shared
             .dialer
             .write()
             .unwrap_or_else(PoisonError::into_inner) = client;
+        self.shared.not_after.send_replace(name.not_after);
+        self.shared.revoked.send_replace(revoked);
         Ok(())
+    }
+
+    /// How long this node's own certificate is still valid; zero when it is not.
+    #[must_use]
+    pub fn certificate_expires(&self) -> Duration {
+        self.shared.certificate_expires()
     }
 
     /// Nodes to which a connection stands.
@@ -203,13 +223,13 @@ impl Endpoint {
         self.shared.connected()
     }
 
-    /// The same, for whoever must not keep the endpoint alive.
-    pub(crate) fn connected_later(&self) -> impl Fn() -> Vec<NodeId> + Send + Sync + use<> {
+    /// Both, for whoever must not keep the endpoint alive.
+    pub(crate) fn look_later(&self) -> impl Fn() -> (Vec<NodeId>, Duration) + Send + Sync + use<> {
         let shared = Arc::downgrade(&self.shared);
         move || {
-            shared
-                .upgrade()
-                .map_or(Vec::new(), |shared| shared.connected())
+            shared.upgrade().map_or_else(Default::default, |shared| {
+                (shared.connected(), shared.certificate_expires())
+            })
         }
     }
 
@@ -280,6 +300,23 @@ impl Shared {
         let peers = self.roster.all();
         let connected = peers.iter().filter(|peer| peer.is_connected());
         connected.map(|peer| peer.node).collect()
+    }
+
+    fn certificate_expires(&self) -> Duration {
+        let ends = self.not_after.borrow();
+        ends.duration_since(SystemTime::now()).unwrap_or_default()
+    }
+
+    /// Ends when the certificate that `connection` stands on is taken back.
+    pub(crate) async fn revoked(&self, connection: &quinn::Connection) -> Refused {
+        let chain = handshake::chain(connection);
+        let is_theirs = |revoked: &Revoked| chain.iter().any(|one| revoked.contains(one));
+        let mut revoked = self.revoked.subscribe();
+        if revoked.wait_for(is_theirs).await.is_err() {
+            // The endpoint ends, and so does every connection.
+            std::future::pending::<()>().await;
+        }
+        Refused::new(Counter::CertificateRevoked, "the certificate was revoked")
     }
 
     pub(crate) fn dialer(&self) -> quinn::ClientConfig {

@@ -57,16 +57,21 @@ pub(crate) struct Settled {
     pub(crate) frames: Frames,
 }
 
+/// What the other end has shown; empty when nothing.
+pub(crate) fn chain(connection: &Connection) -> Vec<CertificateDer<'static>> {
+    let identity = connection.peer_identity();
+    let chain = identity.and_then(|any| any.downcast::<Vec<CertificateDer<'static>>>().ok());
+    chain.map_or_else(Vec::new, |chain| *chain)
+}
+
 /// What the other end's certificate says. The chain has been verified by TLS; here it is bound to
 /// the connection, once.
 pub(crate) fn name(connection: &Connection, ours: &Hello) -> Result<Name, Refused> {
     let unnamed = |why: String| Refused::new(Counter::UnnamedCertificate, why);
-    let identity = connection.peer_identity();
-    let chain = identity.and_then(|any| any.downcast::<Vec<CertificateDer<'static>>>().ok());
-    let chain = chain.ok_or_else(|| unnamed("no certificate was shown".into()))?;
+    let chain = chain(connection);
     let first = chain
         .first()
-        .ok_or_else(|| unnamed("an empty chain was shown".into()))?;
+        .ok_or_else(|| unnamed("no certificate was shown".into()))?;
     let name = Name::of(first).map_err(|error| unnamed(error.to_string()))?;
     if name.cluster != ours.cluster {
         let why = format!("the certificate is of cluster {}", name.cluster);

@@ -1,8 +1,11 @@
 //! Who somebody is: what a certificate of this cluster says, and nothing else.
 
 use crate::error::{NameError, NetError};
+use crate::revocation;
 use consensus_core::{ClusterId, NodeId};
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
+use rustls::pki_types::{
+    CertificateDer, CertificateRevocationListDer, PrivateKeyDer, pem::PemObject,
+};
 use std::{
     fmt, fs,
     io::Write,
@@ -112,6 +115,7 @@ pub struct Identity {
     chain: Vec<CertificateDer<'static>>,
     key: PrivateKeyDer<'static>,
     trust: Vec<CertificateDer<'static>>,
+    revoked: Vec<CertificateRevocationListDer<'static>>,
 }
 
 // By hand: a key must never reach a log.
@@ -120,6 +124,7 @@ impl fmt::Debug for Identity {
         f.debug_struct("Identity")
             .field("name", &self.name)
             .field("trusted", &self.trust.len())
+            .field("revoked", &self.revoked.len())
             .finish_non_exhaustive()
     }
 }
@@ -131,6 +136,7 @@ impl Clone for Identity {
             chain: self.chain.clone(),
             key: self.key.clone_key(),
             trust: self.trust.clone(),
+            revoked: self.revoked.clone(),
         }
     }
 }
@@ -153,6 +159,7 @@ impl Identity {
             chain,
             key,
             trust,
+            revoked: Vec::new(),
         })
     }
 
@@ -166,6 +173,14 @@ impl Identity {
             private_key(key)?,
             certificates(trust)?,
         )
+    }
+
+    /// The same identity, which refuses the certificates that the lists in a PEM file revoke.
+    ///
+    /// # Errors
+    /// When the file cannot be read or holds no list.
+    pub fn revoking_those_in(self, file: &Path) -> Result<Self, NetError> {
+        Ok(self.revoking(revocation::read(file)?))
     }
 
     /// Writes the certificate, and the key with mode 0600, as PEM.
@@ -209,6 +224,20 @@ impl Identity {
     #[must_use]
     pub fn trusting(mut self, trust: Vec<CertificateDer<'static>>) -> Self {
         self.trust = trust;
+        self
+    }
+
+    /// What refuses certificates before they end.
+    #[must_use]
+    pub fn revoked(&self) -> &[CertificateRevocationListDer<'static>] {
+        &self.revoked
+    }
+
+    /// The same identity, which refuses the certificates that these lists revoke. Each list must be
+    /// signed by a trusted authority, and speaks for the certificates of that one alone.
+    #[must_use]
+    pub fn revoking(mut self, lists: Vec<CertificateRevocationListDer<'static>>) -> Self {
+        self.revoked = lists;
         self
     }
 }

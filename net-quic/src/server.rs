@@ -78,6 +78,7 @@ impl<G: Gateway, I: Fn() -> String + Send + Sync + 'static> Serve for Service<G,
                     let why = "the certificate has expired";
                     Some(Refused::new(Counter::CertificateExpired, why))
                 }
+                refused = shared.revoked(&connection) => Some(refused),
                 _ = connection.closed() => None,
             }
         })

@@ -90,9 +90,17 @@ counters! {
     Retried => "retried",
     /// Newcomers turned away because too many were there.
     TurnedAway => "turned_away",
+    /// Certificates that were taken back: handshakes that showed one, and connections that stood on
+    /// one.
+    CertificateRevoked => "certificate_revoked",
     /// Connections that ended because a certificate did.
     CertificateExpired => "certificate_expired",
 }
+
+/// How many peers are told apart in the log.
+const PEERS_MAX: usize = 1024;
+/// A peer is not written about again before this has passed.
+const SILENCE: Duration = Duration::from_secs(60);
 
 /// Counters of one endpoint. Cheap to raise, monotone, read at any time.
 pub struct Stats {
@@ -156,17 +164,22 @@ impl Stats {
     /// Counts, and logs at most one line a minute a peer: whoever knocks a thousand times a second
     /// fills no disk.
     pub(crate) fn refuse(&self, counter: Counter, peer: impl fmt::Display, why: impl fmt::Display) {
-        const PEERS_MAX: usize = 1024;
         self.add(counter, 1);
         let mut logged = self.logged.lock().unwrap_or_else(PoisonError::into_inner);
-        if logged.len() >= PEERS_MAX {
-            logged.clear();
-        }
         let now = Instant::now();
-        let known = logged.entry(peer.to_string());
+        let mut peer = peer.to_string();
+        if logged.len() >= PEERS_MAX && !logged.contains_key(&peer) {
+            logged.retain(|_, (since, _)| now.duration_since(*since) < SILENCE);
+            if logged.len() >= PEERS_MAX {
+                // More strangers than anybody would read about, such as a flood of made-up
+                // addresses: one line for all of them.
+                "others".clone_into(&mut peer);
+            }
+        }
+        let known = logged.entry(peer.clone());
         let entry = known.and_modify(|entry| entry.1 += 1).or_insert((now, 0));
         let (since, silent) = *entry;
-        if silent == 0 || now.duration_since(since) >= Duration::from_secs(60) {
+        if silent == 0 || now.duration_since(since) >= SILENCE {
             *entry = (now, 0);
             drop(logged);
             tracing::warn!(%peer, kind = counter.name(), silent, "{why}");

@@ -6,7 +6,7 @@ use crate::identity::Identity;
 use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
 use rustls::{
     RootCertStore,
-    client::Resumption,
+    client::{Resumption, WebPkiServerVerifier},
     crypto::{CryptoProvider, ring as provider},
     server::{NoServerSessionStorage, WebPkiClientVerifier},
     version::TLS13,
@@ -49,6 +49,9 @@ pub(crate) fn server(identity: &Identity) -> Result<QuicServerConfig, NetError> 
     let crypto = crypto();
     let verifier =
         WebPkiClientVerifier::builder_with_provider(roots(identity)?, Arc::clone(&crypto))
+            .with_crls(identity.revoked().to_vec())
+            // A list of one authority says nothing of another's, while one replaces the other.
+            .allow_unknown_revocation_status()
             .build()
             .map_err(tls)?;
     let mut config = rustls::ServerConfig::builder_with_provider(crypto)
@@ -66,10 +69,17 @@ pub(crate) fn server(identity: &Identity) -> Result<QuicServerConfig, NetError> 
 
 /// The side that dials.
 pub(crate) fn client(identity: &Identity, alpn: &[u8]) -> Result<QuicClientConfig, NetError> {
-    let mut config = rustls::ClientConfig::builder_with_provider(crypto())
+    let crypto = crypto();
+    let verifier =
+        WebPkiServerVerifier::builder_with_provider(roots(identity)?, Arc::clone(&crypto))
+            .with_crls(identity.revoked().to_vec())
+            .allow_unknown_revocation_status()
+            .build()
+            .map_err(tls)?;
+    let mut config = rustls::ClientConfig::builder_with_provider(crypto)
         .with_protocol_versions(&[&TLS13])
         .map_err(tls)?
-        .with_root_certificates(roots(identity)?)
+        .with_webpki_verifier(verifier)
         .with_client_auth_cert(identity.chain().to_vec(), identity.key().clone_key())
         .map_err(tls)?;
     config.enable_early_data = false;

@@ -2,14 +2,14 @@
 
 use super::{GROUP, StartError, draw};
 use consensus_core::{
-    Boot, ClusterId, DiskId, Lsn, NodeId,
+    Boot, DiskId, Lsn,
     runtime::Reports,
     storage::{
         Disk, MemoryDisk, Recovered,
-        wal::{self, Wal},
+        wal::{self, FileSystem, Wal},
     },
 };
-use std::{io, path::PathBuf, time::SystemTime};
+use std::{io, path::PathBuf, sync::Arc, time::SystemTime};
 
 /// What survives a crash of a node.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -48,9 +48,8 @@ pub(super) struct Opened {
 }
 
 pub(super) async fn open(
-    durability: Durability,
-    cluster: ClusterId,
-    node: NodeId,
+    (durability, files): (Durability, Arc<dyn FileSystem>),
+    identity: wal::Identity,
     reports: Reports,
 ) -> Result<Opened, StartError> {
     let Durability::Fsync { dir, options } = durability else {
@@ -68,12 +67,7 @@ pub(super) async fn open(
     };
     // Reads the whole log: not on a thread that others wait for.
     let opened = tokio::task::spawn_blocking(move || {
-        Wal::open(
-            &dir,
-            wal::Identity { cluster, node },
-            options,
-            reports.completion(),
-        )
+        Wal::open_on(files, &dir, identity, options, reports.completion())
     });
     let opened = opened.await.map_err(io::Error::other)??;
     Ok(Opened {

@@ -3,7 +3,7 @@
 use crate::Stats;
 use consensus_core::{Boot, DiskId, NodeId, runtime::Watch};
 use serde_json::json;
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 /// What operators may ask of a node.
 pub(super) struct Inspected {
@@ -17,7 +17,7 @@ pub(super) struct Inspected {
 
 impl Inspected {
     /// As JSON. Fields may be added, never renamed.
-    pub(super) fn text(&self, connected: &[NodeId]) -> String {
+    pub(super) fn text(&self, connected: &[NodeId], certificate_expires: Duration) -> String {
         let status = self.watch.status();
         let counts = self.watch.counts();
         let stages = counts.stages_us();
@@ -34,6 +34,7 @@ impl Inspected {
             "durable": status.durable.0,
             "disk_full": status.disk_full,
             "connected": connected,
+            "certificate_expires_seconds": certificate_expires.as_secs(),
             "counts": counted,
             "stages_us": {
                 "queue": stages.queue,

@@ -36,7 +36,7 @@ use consensus_core::{
         self, Counts, Handle, Inbox, NodeError, NodeParts, Reports, Runnable, Running, Status,
     },
     service::Answer,
-    storage::wal::{self, FormatError, OpenError},
+    storage::wal::{self, FileSystem, FormatError, OpenError, RealFileSystem},
 };
 use rand::{TryRng, rngs::SysRng};
 use std::{collections::BTreeMap, fmt, io, net::SocketAddr, path::Path, sync::Arc};
@@ -60,6 +60,8 @@ pub struct Settings<A: Runnable> {
     pub listen: Option<SocketAddr>,
     /// What survives a crash.
     pub durability: Durability,
+    /// What the log is kept on: the operating system's files, unless a test wants some that fail.
+    pub files: Arc<dyn FileSystem>,
     /// Choices that hold for the whole cluster.
     pub protocol: A::Options,
     /// Bounds and habits of the driver. Its seed is replaced by a drawn one.
@@ -87,6 +89,7 @@ impl<A: Runnable> Settings<A> {
             members,
             listen: None,
             durability: Durability::Memory,
+            files: Arc::new(RealFileSystem),
             protocol: A::Options::default(),
             runtime: runtime::Options::default(),
             limits: Limits::default(),
@@ -182,8 +185,12 @@ pub async fn start<A: Runnable>(settings: Settings<A>) -> Result<RunningNode<A>,
     let mut options = settings.runtime;
     options.seed = draw()?;
     let reports = Reports::new(GROUP);
-    let opened =
-        durability::open(settings.durability, settings.cluster, node, reports.clone()).await?;
+    let identity = wal::Identity {
+        cluster: settings.cluster,
+        node,
+    };
+    let kept = (settings.durability, settings.files);
+    let opened = durability::open(kept, identity, reports.clone()).await?;
 
     let inbox = runtime::inbox::<A::Message>(&reports, &options);
     let endpoint = Endpoint::bind(EndpointConfig {
@@ -220,9 +227,10 @@ pub async fn start<A: Runnable>(settings: Settings<A>) -> Result<RunningNode<A>,
         watch: running.watch(),
         stats: endpoint.stats(),
     };
-    let connected = endpoint.connected_later();
+    let look = endpoint.look_later();
     endpoint.serve(Calls(running.handle().clone()), move || {
-        inspected.text(&connected())
+        let (connected, certificate_expires) = look();
+        inspected.text(&connected, certificate_expires)
     });
     Ok(RunningNode {
         running,
