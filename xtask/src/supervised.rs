@@ -6,6 +6,13 @@
 //! node    → stdout   {"ready":{"node":1,"address":"127.0.0.1:40123"}}
 //! parent  → stdin    {"peers":[{"node":1,"address":"127.0.0.1:40123"},…]}
 //! ```
+//!
+//! A parent that may break the node's disk goes on, and is answered each time:
+//!
+//! ```text
+//! parent  → stdin    {"disk":"eio 50"}
+//! node    → stdout   {"refused":null}
+//! ```
 
 use anyhow::{Context as _, bail};
 use rustix::process::{Signal, getppid, set_parent_process_death_signal};
@@ -39,6 +46,20 @@ pub(crate) struct Peers {
     pub(crate) peers: Vec<Place>,
 }
 
+/// What the parent does to the node's disk.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, Debug)]
+pub(crate) struct DiskCommand {
+    /// Such as `eio 50`.
+    pub(crate) disk: String,
+}
+
+/// The node's answer.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, Debug)]
+pub(crate) struct DiskAnswer {
+    /// Why nothing was done; null when it was.
+    pub(crate) refused: Option<String>,
+}
+
 /// Ties the life of this process to its parent's, whatever ends the parent.
 ///
 /// The signal is SIGKILL, because a stopped process receives no other. It is sent when the *thread*
@@ -59,11 +80,35 @@ pub(crate) fn die_with(parent: u32) -> anyhow::Result<()> {
 
 /// Says where this node listens.
 pub(crate) fn say_ready(place: Place) -> anyhow::Result<()> {
+    say(&Ready { ready: place }).context("telling the parent that the node is ready")
+}
+
+fn say(what: &impl Serialize) -> anyhow::Result<()> {
     let mut out = std::io::stdout().lock();
-    serde_json::to_writer(&mut out, &Ready { ready: place })?;
+    serde_json::to_writer(&mut out, what)?;
     writeln!(out)?;
-    out.flush()
-        .context("telling the parent that the node is ready")
+    Ok(out.flush()?)
+}
+
+/// Hears on a thread of its own what is to be done to the disk, for as long as there is a parent.
+pub(crate) fn hear_disk_commands(
+    mut obey: impl FnMut(&str) -> Result<(), String> + Send + 'static,
+) -> anyhow::Result<()> {
+    let hear = move || {
+        for line in std::io::stdin().lines().map_while(Result::ok) {
+            let command = serde_json::from_str(&line).map_err(|error| error.to_string());
+            let refused = command.and_then(|DiskCommand { disk }| obey(&disk)).err();
+            if say(&DiskAnswer { refused }).is_err() {
+                return;
+            }
+        }
+    };
+    // Nobody joins it: reading ends with the parent, and the node may end before.
+    std::thread::Builder::new()
+        .name("disk commands".to_owned())
+        .spawn(hear)
+        .context("starting a thread")?;
+    Ok(())
 }
 
 /// Waits to be told where the peers are.

@@ -207,6 +207,9 @@ pub struct FaultReport {
     pub at_s: f64,
     /// From the fault until an operation begun after it was done; null when service never came back.
     pub outage_ms: Option<f64>,
+    /// What else is to be said, such as the words with which a node refused to start.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub detail: Option<String>,
 }
 
 /// What a checker said about a run's history.

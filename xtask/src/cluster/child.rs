@@ -1,6 +1,6 @@
 //! One node as a child process: started, told its peers, signalled, and never left behind.
 
-use crate::supervised::{Peers, Place, Ready};
+use crate::supervised::{DiskAnswer, DiskCommand, Peers, Place, Ready};
 use anyhow::{Context as _, anyhow, bail};
 use rustix::process::{Pid, Signal, kill_process_group};
 use std::{
@@ -114,6 +114,27 @@ impl Child {
         line.push('\n');
         let told = self.stdin.write_all(line.as_bytes()).await;
         told.map_err(|_| self.complaint("ended before it was told its peers"))
+    }
+
+    /// Does something to the node's disk.
+    ///
+    /// # Errors
+    /// When it has ended, does not answer within `patience`, or refuses.
+    pub(crate) async fn disk(&mut self, command: &str, patience: Duration) -> anyhow::Result<()> {
+        let mut line = serde_json::to_string(&DiskCommand {
+            disk: command.to_owned(),
+        })?;
+        line.push('\n');
+        let told = self.stdin.write_all(line.as_bytes()).await;
+        told.map_err(|_| self.complaint("ended before its disk could be broken"))?;
+        let answer = timeout(patience, self.stdout.next_line()).await;
+        let answer = answer.map_err(|_| self.complaint("did not answer about its disk"))??;
+        // A disk that ends the process may do so before the answer is out.
+        let Some(answer) = answer else { return Ok(()) };
+        match serde_json::from_str(&answer)? {
+            DiskAnswer { refused: None } => Ok(()),
+            DiskAnswer { refused: Some(why) } => Err(anyhow!("node {}: {why}", self.node)),
+        }
     }
 
     /// Its number as a process.

@@ -74,9 +74,10 @@ pub(crate) async fn run(job: &Job<'_>) -> anyhow::Result<json::Run> {
     load.began = Instant::now();
     let load = Arc::new(load);
     let mut clients = load::start(&load)?;
-    let striker = Striker::new(plan.faults.clone(), plan.nodes, job.links.clone());
-    let (striker, before, after) = drive(plan, &load, &mut nodes, striker).await?;
+    let striker = Striker::new(plan, job.links.clone());
+    let (mut striker, before, after) = drive(plan, &load, &mut nodes, striker).await?;
     drain(&mut clients, &mut nodes, &striker).await?;
+    striker.settle(&mut nodes).await?;
     let outages = Arc::clone(&load.outages);
     let load = Arc::into_inner(load).context("every client has ended")?;
     let book = load.ledger.close();
@@ -96,10 +97,7 @@ pub(crate) async fn run(job: &Job<'_>) -> anyhow::Result<json::Run> {
         }
     };
     let faults = striker.reports(|fault| outages.lasted(fault));
-    let stopped = nodes.stop().await;
-    if !striker.breaks_nodes() {
-        stopped?;
-    }
+    nodes.stop().await?;
     Ok(figures(plan, &book, check, faults, &before, &after))
 }
 
@@ -172,13 +170,20 @@ async fn watch(
 ) -> anyhow::Result<()> {
     while Instant::now() < until {
         sleep_until(until.min(Instant::now() + LOOK_EVERY)).await;
-        if let Some(casualty) = nodes.casualty().filter(|_| !striker.breaks_nodes()) {
-            return Err(casualty);
-        }
+        look(nodes, striker)?;
         let elapsed = load.now().as_millis();
         progress.at(elapsed.try_into().unwrap_or(u64::MAX), "");
     }
     Ok(())
+}
+
+/// A process that has ended by itself ends the run, unless its disk was to do so.
+fn look(nodes: &mut Nodes, striker: &Striker) -> anyhow::Result<()> {
+    if striker.breaks_nodes() {
+        nodes.reap();
+        return Ok(());
+    }
+    nodes.casualty().map_or(Ok(()), Err)
 }
 
 /// Waits for every operation under way: answered, or given up after the time-out.
@@ -189,9 +194,7 @@ async fn drain(
 ) -> anyhow::Result<()> {
     while let Some(ended) = clients.join_next().await {
         ended.context("a client panicked")?;
-        if let Some(casualty) = nodes.casualty().filter(|_| !striker.breaks_nodes()) {
-            return Err(casualty);
-        }
+        look(nodes, striker)?;
     }
     Ok(())
 }
@@ -266,12 +269,7 @@ impl Striker {
     /// Whether nodes are meant to end by themselves, as they do when their disk fails.
     fn breaks_nodes(&self) -> bool {
         let mut faults = self.faults().iter();
-        faults.any(|spec| {
-            matches!(
-                spec.fault,
-                Fault::Eio(_) | Fault::Enospc(_) | Fault::Wipe(_)
-            )
-        })
+        faults.any(|spec| matches!(spec.fault, Fault::Eio(_)))
     }
 }
 

@@ -46,6 +46,8 @@ pub(crate) struct Nodes {
     retired: Usage,
     /// What they counted.
     retired_counters: BTreeMap<u16, Counters>,
+    /// Who has ended by itself, and its last words.
+    fallen: BTreeMap<NodeId, String>,
     folder: Folder,
     program: PathBuf,
 }
@@ -88,6 +90,7 @@ impl Nodes {
             operator,
             retired: Usage::default(),
             retired_counters: BTreeMap::new(),
+            fallen: BTreeMap::new(),
             folder,
             program,
         })
@@ -133,11 +136,70 @@ impl Nodes {
     /// # Errors
     /// When it does not run.
     pub(crate) async fn kill(&mut self, node: NodeId) -> anyhow::Result<()> {
+        self.retire(node).await?.kill().await;
+        Ok(())
+    }
+
+    /// Asks a process to drain and end, and waits until it has.
+    ///
+    /// # Errors
+    /// When it does not run, or does not end well.
+    pub(crate) async fn halt(&mut self, node: NodeId) -> anyhow::Result<()> {
+        self.retire(node).await?.stop(STOP_WITHIN).await
+    }
+
+    /// Waits until a process has ended that is about to, and says how it did. One that has nothing
+    /// to write does not come to the point: it is killed.
+    ///
+    /// # Errors
+    /// When it does not run.
+    pub(crate) async fn await_end(&mut self, node: NodeId) -> anyhow::Result<&'static str> {
+        let mut child = self.retire(node).await?;
+        let until = tokio::time::Instant::now() + END_WITHIN;
+        while child.ended().is_none() {
+            if tokio::time::Instant::now() >= until {
+                child.kill().await;
+                return Ok("had nothing to write, and was killed");
+            }
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        Ok("was ended in the middle of a write")
+    }
+
+    /// Does something to the disk of a node that was started for it.
+    ///
+    /// # Errors
+    /// When it does not run, or refuses.
+    pub(crate) async fn disk(&mut self, node: NodeId, command: &str) -> anyhow::Result<()> {
+        let child = self.children.get_mut(&node);
+        let child = child.ok_or_else(|| anyhow!("node {node} does not run"))?;
+        child.disk(command, LOOK_WITHIN).await
+    }
+
+    /// Takes note of those that have ended by themselves: they do not run any more.
+    pub(crate) fn reap(&mut self) {
+        let fallen = &mut self.fallen;
+        self.children.retain(|node, child| match child.ended() {
+            None => true,
+            Some(how) => {
+                fallen.insert(*node, child.complaint(&how).to_string());
+                false
+            }
+        });
+    }
+
+    /// The last words of a node that has ended by itself.
+    pub(crate) fn fell(&self, node: NodeId) -> Option<&str> {
+        self.fallen.get(&node).map(String::as_str)
+    }
+
+    /// Takes a process out, with all that it has used and counted.
+    async fn retire(&mut self, node: NodeId) -> anyhow::Result<Child> {
         // One last look, unless the node is past answering: a kill does not wait.
         if let Ok(Some(look)) = timeout(LAST_LOOK_WITHIN, self.inspect(node)).await {
             add(&mut self.retired_counters, node, look.counters());
         }
-        let mut child = self
+        let child = self
             .children
             .remove(&node)
             .ok_or_else(|| anyhow!("node {node} does not run"))?;
@@ -145,8 +207,7 @@ impl Nodes {
             self.retired.cpu += usage.cpu;
             self.retired.rss_bytes_max = self.retired.rss_bytes_max.max(usage.rss_bytes_max);
         }
-        child.kill().await;
-        Ok(())
+        Ok(child)
     }
 
     /// Starts a node again where it was.
@@ -241,6 +302,7 @@ fn config(plan: &Plan, folder: &Path, node: NodeId, links: Option<&[String]>) ->
         supervisor: Some(Supervisor {
             process: std::process::id(),
             nodes: plan.nodes,
+            breaks_disk: plan.faults.break_disks(),
         }),
         peers: Vec::new(),
     }
@@ -255,6 +317,9 @@ fn write(config: &Config, folder: &Path) -> anyhow::Result<PathBuf> {
 
 /// Before a kill the counters are read, if that takes no longer than this.
 const LAST_LOOK_WITHIN: Duration = Duration::from_millis(50);
+/// A node whose disk ends it at its next write has written something by then, if it has anything
+/// to write.
+const END_WITHIN: Duration = Duration::from_secs(1);
 /// A node that does not answer an operator within this is as good as gone.
 const LOOK_WITHIN: Duration = Duration::from_secs(1);
 

@@ -68,6 +68,11 @@ pub(crate) fn plans(
             "--durability memory keeps nothing: a node that comes back has forgotten its promises, so nothing can be restarted",
         ));
     }
+    if flags.durability == Durability::Memory && faults.need_disks() {
+        return Err(refusal(
+            "--durability memory keeps nothing: there is no disk that could be broken",
+        ));
+    }
     let window = Window {
         warmup: Duration::from_secs_f64(flags.warmup),
         measured,

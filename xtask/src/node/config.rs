@@ -97,6 +97,9 @@ pub(crate) struct Supervisor {
     pub(crate) process: u32,
     /// How many nodes it starts, numbered from 1.
     pub(crate) nodes: u16,
+    /// Whether it may break this node's disk.
+    #[serde(default)]
+    pub(crate) breaks_disk: bool,
 }
 
 /// A node of the cluster.
@@ -262,6 +265,7 @@ address = "127.0.0.1:4700"
         config.supervisor = Some(Supervisor {
             process: 7,
             nodes: 3,
+            breaks_disk: true,
         });
         config.link = Some(Link {
             seed: 3,

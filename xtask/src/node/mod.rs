@@ -1,6 +1,7 @@
 //! `cargo xtask node`: one node in the foreground.
 
 pub(crate) mod config;
+mod disk;
 mod floor;
 mod look;
 mod serve;

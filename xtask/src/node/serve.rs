@@ -1,6 +1,9 @@
 //! One node from start to end.
 
-use super::config::{Config, Peer};
+use super::{
+    config::{Config, Peer},
+    disk::BreakableFiles,
+};
 use crate::{
     ending::{DONE, refused},
     flags::Durability,
@@ -15,6 +18,7 @@ use net_quic::{
 use std::{
     collections::BTreeMap,
     net::{Ipv4Addr, SocketAddr},
+    sync::Arc,
 };
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -35,7 +39,12 @@ pub(crate) fn run<A: Runnable>(config: &Config, identity: Identity) -> anyhow::R
 
 async fn serve<A: Runnable>(config: &Config, identity: Identity) -> anyhow::Result<u8> {
     let terminated = terminated()?;
-    let settings = settings::<A>(config, identity)?;
+    let mut settings = settings::<A>(config, identity)?;
+    let breaks_disk = config.supervisor.is_some_and(|parent| parent.breaks_disk);
+    let disk = breaks_disk.then(BreakableFiles::default);
+    if let Some(disk) = &disk {
+        settings.files = Arc::new(disk.clone());
+    }
     let mut node = node::start(settings).await.map_err(refused)?;
     if let Some(cut) = &node.report().torn {
         tracing::warn!(
@@ -46,6 +55,9 @@ async fn serve<A: Runnable>(config: &Config, identity: Identity) -> anyhow::Resu
     if config.supervisor.is_some() {
         let addresses = meet(config, node.address()).await?;
         node.set_addresses(addresses);
+    }
+    if let Some(disk) = disk {
+        supervised::hear_disk_commands(move |command| disk.command(command))?;
     }
     tokio::select! {
         () = terminated => {}

@@ -1,6 +1,7 @@
 //! Faults of a real cluster: what is done, to whom, when.
 
 mod cuts;
+mod disk;
 mod roles;
 mod schedule;
 mod strike;

@@ -1,11 +1,12 @@
 //! Which fault strikes and ends when, and whether this machine can do it to real processes at all.
 
+use super::disk::{damages, is_of_disks, is_sudden};
 use crate::ending::refusal;
 use consensus_core::{
     NodeId,
     fault::{Fault, FaultSpec, Target, When},
 };
-use std::{collections::BTreeSet, process::Command, time::Duration};
+use std::{collections::BTreeSet, time::Duration};
 
 /// A fault begins or ends.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -92,24 +93,41 @@ impl Schedule {
         })
     }
 
+    /// Whether any node is told to break its own disk.
+    pub(crate) fn break_disks(&self) -> bool {
+        self.faults.iter().any(|spec| is_of_disks(&spec.fault))
+    }
+
+    /// Whether any disk is broken or damaged, so that there must be one.
+    pub(crate) fn need_disks(&self) -> bool {
+        let mut faults = self.faults.iter();
+        self.break_disks() || faults.any(|spec| damages(&spec.fault))
+    }
+
     /// A restart says whom by the word that killed it.
     fn restarts_follow_kills(&self) -> anyhow::Result<()> {
         let mut killed: BTreeSet<Target> = BTreeSet::new();
+        let mut anybody = false;
         for moment in self
             .moments
             .iter()
             .filter(|moment| moment.edge == Edge::Strike)
         {
             let spec = &self.faults[moment.fault];
-            match spec.fault {
-                Fault::Kill(target) => {
-                    killed.insert(target);
+            match &spec.fault {
+                Fault::Kill(target) | Fault::Eio(target) => {
+                    killed.insert(*target);
+                    anybody = true;
                 }
-                Fault::Restart(target) | Fault::Wipe(target) => {
+                fault if is_sudden(fault) => {
+                    killed.extend(fault.target());
+                    anybody = true;
+                }
+                Fault::Restart(target) => {
                     // A role that was killed may have a number too.
                     let known = match target {
-                        Target::Node(_) => !killed.is_empty(),
-                        role => killed.contains(&role),
+                        Target::Node(_) => anybody,
+                        role => killed.contains(role),
                     };
                     if known {
                         continue;
@@ -185,11 +203,6 @@ fn possible(fault: &Fault) -> Result<(), String> {
         ))
     };
     match fault {
-        Fault::Eio(_) | Fault::Enospc(_) | Fault::Slowdisk(..) => traceable(),
-        Fault::Powerloss | Fault::Torn(_) | Fault::Lost(_) => {
-            simulator("a disk that forgets what was not synced")
-        }
-        Fault::Rot(..) | Fault::Misdirect(_) => simulator("a disk that changes by itself"),
         Fault::Skew { .. } => simulator("a clock of the node's own"),
         Fault::Badcert(..) | Fault::Garbage(_) | Fault::Slowloris(_) => Err(
             "it needs a hostile peer, which a cluster does not start; the tests of net-quic do"
@@ -197,24 +210,6 @@ fn possible(fault: &Fault) -> Result<(), String> {
         ),
         _ => Ok(()),
     }
-}
-
-/// Whether system calls can be tampered with.
-fn traceable() -> Result<(), String> {
-    let found = Command::new("strace").arg("-V").output();
-    match found {
-        Ok(output) if output.status.success() => {}
-        _ => return Err("it needs the program strace, which is not installed".to_owned()),
-    }
-    // Yama lets only an ancestor trace a process, unless it is told otherwise; strace is a sibling.
-    let scope = std::fs::read_to_string("/proc/sys/kernel/yama/ptrace_scope").unwrap_or_default();
-    if !matches!(scope.trim(), "" | "0") && !rustix::process::geteuid().is_root() {
-        return Err(
-            "it needs the privilege to trace processes: root, or 0 in /proc/sys/kernel/yama/ptrace_scope"
-                .to_owned(),
-        );
-    }
-    Ok(())
 }
 
 #[cfg(test)]
@@ -262,7 +257,6 @@ mod tests {
             (&["cut:1-9@1s"], "there are 3 nodes"),
             (&["kill:1@8s"], "8 s that are measured"),
             (&["skew:2+50ms"], "a clock of the node's own"),
-            (&["powerloss@1s"], "cargo xtask sim --faults powerloss"),
             (&["restart:2@1s"], "nothing kills 2 before"),
             (
                 &["restart:leader@1s", "kill:leader@2s"],

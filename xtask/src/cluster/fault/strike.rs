@@ -2,19 +2,22 @@
 
 use super::{
     cuts::{self, Cuts, Way},
+    disk::{self, is_of_disks},
     roles::{Roles, Victims},
     schedule::{Edge, Moment, Schedule},
-    tamper::Tampering,
 };
-use crate::cluster::{link::Links, nodes::Nodes};
-use anyhow::{Context as _, anyhow};
+use crate::cluster::{link::Links, nodes::Nodes, plan::Plan};
+use anyhow::Context as _;
 use bench::report::json::FaultReport;
 use consensus_core::{
     NodeId,
     fault::{Fault, FaultSpec, Rate},
 };
 use rustix::process::Signal;
-use std::{collections::BTreeMap, fs, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 use tokio::{
     task::JoinHandle,
     time::{Instant, sleep},
@@ -27,29 +30,35 @@ const SLICE: Duration = Duration::from_millis(5);
 
 /// The faults of one run.
 pub(crate) struct Striker {
-    schedule: Schedule,
+    pub(super) schedule: Schedule,
+    pub(super) algorithm: String,
     nodes: u16,
     links: Links,
-    victims: Victims,
+    pub(super) victims: Victims,
     cuts: Cuts,
     /// Who was struck by a fault that lasts, to be healed.
     struck: BTreeMap<usize, Vec<NodeId>>,
-    tampering: BTreeMap<usize, Vec<Tampering>>,
+    /// Who cannot open its log any more.
+    pub(super) damaged: BTreeSet<NodeId>,
+    /// Who has been started again.
+    back: BTreeSet<NodeId>,
     slowing: BTreeMap<usize, Vec<Slowing>>,
     reports: BTreeMap<usize, FaultReport>,
 }
 
 impl Striker {
     /// Nothing has been done yet.
-    pub(crate) fn new(schedule: Schedule, nodes: u16, links: Links) -> Self {
+    pub(crate) fn new(plan: &Plan, links: Links) -> Self {
         Self {
-            schedule,
-            nodes,
+            schedule: plan.faults.clone(),
+            algorithm: plan.name.clone(),
+            nodes: plan.nodes,
             links,
             victims: Victims::default(),
             cuts: Cuts::default(),
             struck: BTreeMap::new(),
-            tampering: BTreeMap::new(),
+            damaged: BTreeSet::new(),
+            back: BTreeSet::new(),
             slowing: BTreeMap::new(),
             reports: BTreeMap::new(),
         }
@@ -99,6 +108,28 @@ impl Striker {
         self.reports.iter().map(told).collect()
     }
 
+    /// Adds to what is told of a fault.
+    pub(super) fn note(&mut self, fault: usize, what: &str) {
+        eprintln!("--fault '{}': {what}", self.schedule.faults[fault]);
+        let Some(report) = self.reports.get_mut(&fault) else {
+            return;
+        };
+        report.detail = Some(match report.detail.take() {
+            None => what.to_owned(),
+            Some(before) => format!("{before}; {what}"),
+        });
+    }
+
+    /// Whom a fault has struck that has not ended.
+    pub(super) fn victims_of(&self, fault: usize) -> Vec<NodeId> {
+        self.struck.get(&fault).cloned().unwrap_or_default()
+    }
+
+    /// Whether a node has been started again.
+    pub(super) fn came_back(&self, node: NodeId) -> bool {
+        self.back.contains(&node)
+    }
+
     async fn strike(
         &mut self,
         fault: usize,
@@ -119,6 +150,7 @@ impl Striker {
                 },
                 at_s: at.as_secs_f64(),
                 outage_ms: None,
+                detail: None,
             },
         );
         match &spec.fault {
@@ -129,11 +161,6 @@ impl Striker {
                 }
             }
             Fault::Restart(_) => self.restart(&victims, nodes).await?,
-            Fault::Wipe(_) => {
-                for node in victims {
-                    wipe(node, nodes)?;
-                }
-            }
             Fault::Pause(_) => {
                 for node in victims {
                     nodes.signal(node, Signal::STOP)?;
@@ -144,16 +171,8 @@ impl Striker {
                 let slowing = pids.map(|pid| Slowing::begin(pid, *times)).collect();
                 self.slowing.insert(fault, slowing);
             }
-            Fault::Eio(_) | Fault::Enospc(_) | Fault::Slowdisk(..) => {
-                let mut tampering = Vec::new();
-                for node in victims {
-                    let pid = nodes
-                        .pid(node)
-                        .ok_or_else(|| anyhow!("node {node} does not run"))?;
-                    tampering.extend(Tampering::begin(spec, pid).await?);
-                }
-                self.tampering.insert(fault, tampering);
-            }
+            kind if is_of_disks(kind) => self.break_disks(fault, spec, &victims, nodes).await?,
+            kind if disk::damages(kind) => self.damage(fault, spec, &victims, nodes).await?,
             other => {
                 let commands = self.commands(fault, other, &victims);
                 tell(nodes, &commands).await?;
@@ -178,11 +197,9 @@ impl Striker {
                 self.slowing.remove(&fault);
                 Ok(())
             }
-            Fault::Eio(_) | Fault::Enospc(_) | Fault::Slowdisk(..) => {
-                self.tampering.remove(&fault);
-                Ok(())
-            }
-            Fault::Restart(_) | Fault::Wipe(_) => Ok(()),
+            kind if is_of_disks(kind) => self.mend_disks(spec, &struck, nodes).await,
+            kind if disk::damages(kind) => Ok(()),
+            Fault::Restart(_) => Ok(()),
             other => {
                 let commands = match quality(other) {
                     Some((word, _)) => self.as_before(word),
@@ -193,9 +210,20 @@ impl Striker {
         }
     }
 
-    async fn restart(&mut self, dead: &[NodeId], nodes: &mut Nodes) -> anyhow::Result<()> {
+    /// Starts nodes again where they were. One whose log is damaged must refuse.
+    pub(super) async fn restart(
+        &mut self,
+        dead: &[NodeId],
+        nodes: &mut Nodes,
+    ) -> anyhow::Result<()> {
+        nodes.reap();
         for node in dead {
+            if self.damaged.contains(node) {
+                disk::refusal(*node, nodes).await?;
+                continue;
+            }
             nodes.restart(*node).await?;
+            self.back.insert(*node);
             // A new process knows of no cuts.
             tell(nodes, &self.cuts.at(*node)).await?;
         }
@@ -212,8 +240,14 @@ impl Striker {
         let Some(target) = fault.target() else {
             return Ok((1..=self.nodes).map(NodeId).collect());
         };
-        if let Fault::Restart(target) | Fault::Wipe(target) = fault {
+        if let Fault::Restart(target) = fault {
             return Ok(self.victims.restart(*target));
+        }
+        // A role may have been killed before its disk is damaged.
+        if let Some(dead) = disk::damages(fault).then(|| self.victims.restart(target))
+            && !dead.is_empty()
+        {
+            return Ok(dead);
         }
         let roles = Roles {
             nodes: self.nodes,
@@ -335,16 +369,6 @@ async fn tell(nodes: &Nodes, commands: &[(NodeId, String)]) -> anyhow::Result<()
             .with_context(|| format!("telling node {node} `{command}`"))?;
     }
     Ok(())
-}
-
-/// Removes everything on the disk of a node that does not run.
-fn wipe(node: NodeId, nodes: &Nodes) -> anyhow::Result<()> {
-    if nodes.alive().contains(&node) {
-        anyhow::bail!("node {node} runs; its disk can be wiped while it is down");
-    }
-    let data = nodes.data(node);
-    fs::remove_dir_all(&data).with_context(|| format!("removing {}", data.display()))?;
-    fs::create_dir(&data).with_context(|| format!("making {}", data.display()))
 }
 
 /// A process that runs a slice in so many. Runs on when dropped.

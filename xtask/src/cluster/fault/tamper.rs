@@ -1,95 +1,164 @@
-//! Failing and slow system calls of a node's process, through strace.
+//! What is done to the log of a node that does not run: bytes that rot, a block in the wrong place,
+//! a disk that is empty.
 
-use anyhow::Context as _;
-use consensus_core::fault::{Fault, FaultSpec, When};
-use std::{process::Stdio, time::Duration};
-use tokio::{
-    io::{AsyncBufReadExt as _, BufReader},
-    process::{Child, Command},
-    time::timeout,
+use anyhow::{Context as _, anyhow};
+use bench::{
+    algorithms::{Visitor, named},
+    harness::Load,
+};
+use bytes::Bytes;
+use consensus_core::{
+    Wire as _,
+    fault::{Fault, Part},
+    runtime::Runnable,
+    storage::wal::{RecordPlace, places},
+};
+use std::{
+    fs::{self, File},
+    os::unix::fs::FileExt as _,
+    path::Path,
 };
 
-/// Attaching takes milliseconds; longer than this it will not happen.
-const ATTACH_WITHIN: Duration = Duration::from_secs(5);
+/// The unit in which a disk writes.
+const BLOCK: u64 = 512;
+/// How records begin that hold a node's term, promise, vote or decision, in any protocol here.
+const HARD_STATES: [&str; 6] = [
+    "HardState",
+    "Promised",
+    "Decided",
+    "Prepared",
+    "Voted",
+    "Elected",
+];
 
-/// What strace is to do with which calls; none for faults of other kinds.
-fn injection(spec: &FaultSpec) -> Option<(&'static str, String)> {
-    const WRITES: &str = "write,pwrite64,writev,pwritev,pwritev2,fallocate";
-    const SYNCS: &str = "fdatasync,fsync";
-    let when = match spec.when {
-        When::Nth(n) => n,
-        When::At(_) | When::Start => 1,
-    };
-    match spec.fault {
-        // Once: the file system marks the page clean, so the next sync lies. That is the point.
-        Fault::Eio(_) => Some((SYNCS, format!("error=EIO:when={when}"))),
-        Fault::Enospc(_) => Some((WRITES, format!("error=ENOSPC:when={when}+"))),
-        Fault::Slowdisk(_, by) => Some((SYNCS, format!("delay_exit={}", by.as_micros()))),
-        _ => None,
+/// Damages the log in `dir`, where a node of `algorithm` that is down keeps it. Says what was done.
+///
+/// # Errors
+/// When the log holds nothing that could be damaged so.
+pub(super) fn tamper(fault: &Fault, algorithm: &str, dir: &Path) -> anyhow::Result<String> {
+    match fault {
+        Fault::Rot(_, part) => rot(*part, algorithm, dir),
+        Fault::Misdirect(_) => misdirect(dir),
+        Fault::Wipe(_) => {
+            fs::remove_dir_all(dir).with_context(|| format!("removing {}", dir.display()))?;
+            fs::create_dir(dir).with_context(|| format!("making {}", dir.display()))?;
+            Ok("its disk was emptied".to_owned())
+        }
+        other => Err(anyhow!("{} damages no log", other.kind())),
     }
 }
 
-/// Tampers with a process until dropped.
-pub(crate) struct Tampering {
-    _strace: Child,
+/// The records that something later vouches for. Of those that nothing does, a flipped bit cannot
+/// be told from a write that a crash tore: no log promises to notice.
+fn vouched(dir: &Path) -> anyhow::Result<Vec<RecordPlace>> {
+    let found = places(dir).context("looking for records to damage")?;
+    let sealed: Vec<_> = found.into_iter().filter(|place| place.sealed).collect();
+    match sealed[..] {
+        [] => Err(anyhow!(
+            "the log in {} holds no sealed record",
+            dir.display()
+        )),
+        _ => Ok(sealed),
+    }
 }
 
-impl Tampering {
-    /// Attaches to a process. None when the fault is not done by system calls.
-    ///
-    /// # Errors
-    /// When strace cannot attach, in its own words.
-    pub(crate) async fn begin(spec: &FaultSpec, pid: u32) -> anyhow::Result<Option<Self>> {
-        let Some((calls, inject)) = injection(spec) else {
-            return Ok(None);
-        };
-        let mut strace = Command::new("strace")
-            .args(["-f", "-p", &pid.to_string()])
-            .args(["-e", &format!("trace={calls}"), "-e", "status=none"])
-            .args(["-e", &format!("inject={calls}:{inject}")])
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .kill_on_drop(true)
-            .spawn()
-            .context("starting strace")?;
-        let stderr = strace.stderr.take().context("standard error is piped")?;
-        let mut lines = BufReader::new(stderr).lines();
-        let attached = timeout(ATTACH_WITHIN, lines.next_line()).await;
-        match attached.context("strace did not attach")?? {
-            Some(line) if line.contains("attached") => {
-                // Whatever it goes on to say must be read, or it waits and so does the node.
-                tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
-                Ok(Some(Self { _strace: strace }))
+fn rot(part: Part, algorithm: &str, dir: &Path) -> anyhow::Result<String> {
+    let records = vouched(dir)?;
+    let place = match part {
+        Part::Head => records.first(),
+        Part::Middle => records.get(records.len() / 2),
+        Part::Tail => records.last(),
+        Part::HardState => newest_hard_state(algorithm, &records)?,
+    };
+    let place = place.ok_or_else(|| anyhow!("no sealed record of {part:?} in the log"))?;
+    let file = open(&place.file)?;
+    let at = place.offset + place.bytes / 2;
+    let mut byte = [0];
+    file.read_exact_at(&mut byte, at)?;
+    byte[0] ^= 0x10;
+    file.write_all_at(&byte, at)?;
+    file.sync_all()?;
+    Ok(format!(
+        "byte {at} of {} was flipped, in record {} of {} sealed ones",
+        name(&place.file),
+        place.lsn,
+        records.len()
+    ))
+}
+
+/// The right bytes in the wrong place: the block of one record over that of a later one.
+fn misdirect(dir: &Path) -> anyhow::Result<String> {
+    let block = |place: &RecordPlace| place.offset / BLOCK * BLOCK;
+    let records = vouched(dir)?;
+    let mut pairs = records.windows(2).skip(records.len() / 2);
+    let (from, to) = pairs
+        .find_map(|pair| match pair {
+            [a, b] if a.file == b.file && block(a) != block(b) => Some((a, b)),
+            _ => None,
+        })
+        .ok_or_else(|| anyhow!("no two records in blocks of their own"))?;
+    let file = open(&from.file)?;
+    let mut bytes = [0; BLOCK as usize];
+    file.read_exact_at(&mut bytes, block(from))?;
+    file.write_all_at(&bytes, block(to))?;
+    file.sync_all()?;
+    Ok(format!(
+        "the block at byte {} of {} was written over the one at byte {}",
+        block(from),
+        name(&from.file),
+        block(to)
+    ))
+}
+
+fn open(file: &Path) -> anyhow::Result<File> {
+    let opened = File::options().read(true).write(true).open(file);
+    opened.with_context(|| format!("opening {}", file.display()))
+}
+
+fn name(file: &Path) -> String {
+    file.file_name()
+        .unwrap_or_default()
+        .to_string_lossy()
+        .into_owned()
+}
+
+fn newest_hard_state<'a>(
+    algorithm: &str,
+    records: &'a [RecordPlace],
+) -> anyhow::Result<Option<&'a RecordPlace>> {
+    struct Search<'a> {
+        records: &'a [RecordPlace],
+        found: anyhow::Result<Option<&'a RecordPlace>>,
+    }
+    impl Visitor for Search<'_> {
+        fn visit<A: Runnable, L: Load<A>>(&mut self) {
+            for place in self.records.iter().rev() {
+                match is_hard_state::<A>(place) {
+                    Ok(false) => {}
+                    Ok(true) => {
+                        self.found = Ok(Some(place));
+                        return;
+                    }
+                    Err(error) => {
+                        self.found = Err(error);
+                        return;
+                    }
+                }
             }
-            line => anyhow::bail!("strace did not attach: {}", line.unwrap_or_default()),
         }
     }
+    let mut search = Search {
+        records,
+        found: Ok(None),
+    };
+    named(algorithm, &mut search);
+    search.found
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn injected(text: &str) -> Option<String> {
-        let spec: FaultSpec = text.parse().expect("it is a fault");
-        injection(&spec).map(|(calls, inject)| format!("{calls}:{inject}"))
-    }
-
-    #[test]
-    fn faults_of_disks_become_injections() {
-        assert_eq!(
-            injected("eio:2@7").as_deref(),
-            Some("fdatasync,fsync:error=EIO:when=7")
-        );
-        assert_eq!(
-            injected("enospc:2@3s+1s").as_deref(),
-            Some("write,pwrite64,writev,pwritev,pwritev2,fallocate:error=ENOSPC:when=1+")
-        );
-        assert_eq!(
-            injected("slowdisk:2×50ms").as_deref(),
-            Some("fdatasync,fsync:delay_exit=50000")
-        );
-        assert_eq!(injected("kill:2@1s"), None);
-    }
+fn is_hard_state<A: Runnable>(place: &RecordPlace) -> anyhow::Result<bool> {
+    let mut bytes = vec![0; usize::try_from(place.bytes)?];
+    open(&place.file)?.read_exact_at(&mut bytes, place.offset)?;
+    let record = A::Record::decode(Bytes::from(bytes))?;
+    let text = format!("{record:?}");
+    Ok(HARD_STATES.iter().any(|word| text.starts_with(word)))
 }
