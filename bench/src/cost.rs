@@ -20,7 +20,7 @@ const SYNC: Duration = Duration::from_micros(1);
 const TRIES: usize = 8;
 
 /// One commit of 64 bytes.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Cost {
     /// One-way message delays until whoever asked knows.
     pub delays: u64,

@@ -49,6 +49,7 @@ fn bill(nodes: usize, options: Options, wills: &[(u16, Will)]) -> Bill {
         delay: DELAY,
         sync: SYNC,
         settle: DELAY * 50,
+        ..Laboratory::default()
     };
     let wills = wills
         .iter()

@@ -11,6 +11,7 @@ mod output;
 mod proc;
 mod progress;
 mod report;
+mod reproduce;
 mod scenario;
 mod sim;
 mod supervised;
@@ -30,6 +31,7 @@ fn main() -> ExitCode {
         Command::Certs(flags) => certs::run(&flags),
         Command::Sim(flags) => sim::command(&flags),
         Command::Scenario(flags) => scenario::run(&flags),
+        Command::Reproduce(flags) => reproduce::command(&flags),
         Command::Report(flags) => report::run(&flags),
         Command::Wal(flags) => wal::run(&flags),
     })

@@ -98,13 +98,13 @@ mod tests {
             elections: false,
             ..multipaxos::Options::default()
         };
-        for leader in 0..SITES.len() {
+        for (leader, name) in SITES.into_iter().enumerate() {
             let mut trips: Vec<_> = (0..SITES.len())
                 .map(|site| round_trip(leader, site))
                 .collect();
             trips.sort_unstable();
             let took = commit_latency::<multipaxos::MultiPaxos>(leader, &options).unwrap();
-            assert_eq!(took, trips[2], "{}", SITES[leader]);
+            assert_eq!(took, trips[2], "{name}");
         }
     }
 }

@@ -51,11 +51,18 @@ impl<A: Algorithm, L: Load<A>> VirtualTime<A, L> {
     /// As [`new`](Self::new).
     pub fn with_disks(nodes: u16, options: &A::Options, sync: Duration) -> Result<Self, String> {
         let laboratory = Laboratory {
-            nodes: usize::from(nodes),
             options: options.clone(),
-            delay: DELAY,
             sync,
             ..Laboratory::default()
+        };
+        Self::settled(nodes, laboratory)
+    }
+
+    fn settled(nodes: u16, laboratory: Laboratory<A::Options>) -> Result<Self, String> {
+        let laboratory = Laboratory {
+            nodes: usize::from(nodes),
+            delay: DELAY,
+            ..laboratory
         };
         let mut cluster = Self {
             world: laboratory.world::<A>()?,
@@ -65,6 +72,35 @@ impl<A: Algorithm, L: Load<A>> VirtualTime<A, L> {
         // What an election leaves under way is not the first command's.
         cluster.run_for(100 * DELAY)?;
         Ok(cluster)
+    }
+
+    /// What is sent and written for `count` commands in a cluster of `nodes`, each proposed when the one
+    /// before is acknowledged: nodes gather inputs for a moment, so that the two meet in one batch. What
+    /// an idle cluster sends in as long a time is not among it.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub fn stream(nodes: u16, options: &A::Options, count: u32) -> Result<Counts, String> {
+        let laboratory = Laboratory {
+            options: options.clone(),
+            gather: DELAY / 10,
+            ..Laboratory::default()
+        };
+        let round = 2 * (laboratory.delay + laboratory.gather);
+        let mut cluster = Self::settled(nodes, laboratory)?;
+        let before = cluster.world.counts();
+        for _ in 0..count {
+            let mut asked = Vec::new();
+            cluster
+                .load
+                .propose(1, &mut |node, request| asked.push((node, request)));
+            cluster.ask(asked, None)?;
+            cluster.run_for(round)?;
+        }
+        let busy = cluster.world.counts();
+        cluster.run_for(count * round)?;
+        let idle = cluster.world.counts().since(busy);
+        Ok(busy.since(before).without(idle))
     }
 
     /// From propose to the answer at the node that was asked, in virtual time; then lets everything
@@ -100,24 +136,6 @@ impl<A: Algorithm, L: Load<A>> VirtualTime<A, L> {
         let latency = self.world.now().since(start);
         self.run_for(REST)?;
         Ok((latency, self.world.counts().since(before)))
-    }
-
-    /// `count` commands, one a delay whether or not earlier ones are decided: what was sent and written
-    /// for all of them.
-    ///
-    /// # Errors
-    /// When an invariant breaks.
-    pub fn stream(&mut self, count: u32) -> Result<Counts, String> {
-        let before = self.world.counts();
-        for _ in 0..count {
-            let mut asked = Vec::new();
-            self.load
-                .propose(1, &mut |node, request| asked.push((node, request)));
-            self.ask(asked, None)?;
-            self.run_for(DELAY)?;
-        }
-        self.run_for(REST)?;
-        Ok(self.world.counts().since(before))
     }
 
     /// Hands requests over; whether that answered `proposer` at once.

@@ -31,6 +31,7 @@ pub(crate) enum Command {
     Certs(CertsFlags),
     Sim(SimFlags),
     Scenario(ScenarioFlags),
+    Reproduce(ReproduceFlags),
     Report(ReportFlags),
     Wal(WalFlags),
 }
@@ -83,6 +84,19 @@ pub(crate) struct ScenarioFlags {
     /// Draw its space-time diagram into this file
     #[arg(long, value_name = "FILE")]
     pub(crate) svg: Option<PathBuf>,
+}
+
+/// Measures what papers have published, and prints their figures beside ours.
+///
+/// Everything is counted in virtual time and drawn from fixed seeds, so the page is the same on every
+/// machine. It goes to standard output and into docs/reproduce.md.
+///
+/// Exit status: 0; 1 when a row fails; 2 when something cannot be measured or written.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct ReproduceFlags {
+    /// Only tables whose titles contain this; docs/reproduce.md is left as it is
+    #[arg(long, value_name = "TITLE", default_value = "")]
+    pub(crate) only: String,
 }
 
 /// Builds report.html anew from the report.json of a report folder.
@@ -233,7 +247,14 @@ mod tests {
         assert_eq!(
             listed,
             [
-                "cluster", "node", "certs", "sim", "scenario", "report", "wal"
+                "cluster",
+                "node",
+                "certs",
+                "sim",
+                "scenario",
+                "reproduce",
+                "report",
+                "wal"
             ]
         );
     }

@@ -30,6 +30,8 @@ pub struct Laboratory<O> {
     pub delay: Duration,
     /// What a sync takes; zero: disks are free.
     pub sync: Duration,
+    /// How long a node gathers inputs before it starts a batch; zero: a batch an input.
+    pub gather: Duration,
     /// How long the cluster runs before it is asked anything: elections need it.
     pub settle: Duration,
 }
@@ -42,6 +44,7 @@ impl<O: Default> Default for Laboratory<O> {
             options: O::default(),
             delay: Duration::from_millis(1),
             sync: Duration::ZERO,
+            gather: Duration::ZERO,
             settle: Duration::ZERO,
         }
     }
@@ -87,6 +90,7 @@ impl<O: Clone> Laboratory<O> {
             Members::new((1..=self.nodes as u16).map(NodeId)).map_err(|e| e.to_string())?;
         let mut climate = Climate::constant(self.delay, self.sync);
         climate.wire = true;
+        climate.gather = self.gather.as_nanos() as u64;
         let mut world = World::new(1, members, self.options.clone(), climate)?;
         world.observe();
         for place in 0..self.nodes {

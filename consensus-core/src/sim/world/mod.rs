@@ -153,15 +153,25 @@ impl Counts {
     /// What came on top of an earlier count.
     #[must_use]
     pub fn since(self, before: Self) -> Self {
+        self.combined(before, |now, before| now - before)
+    }
+
+    /// The same without what `others` count, nothing below zero.
+    #[must_use]
+    pub fn without(self, others: Self) -> Self {
+        self.combined(others, u64::saturating_sub)
+    }
+
+    fn combined(self, other: Self, how: fn(u64, u64) -> u64) -> Self {
         Self {
-            messages: self.messages - before.messages,
-            bytes: self.bytes - before.bytes,
-            syncs: self.syncs - before.syncs,
-            records: self.records - before.records,
-            forced: self.forced - before.forced,
+            messages: how(self.messages, other.messages),
+            bytes: how(self.bytes, other.bytes),
+            syncs: how(self.syncs, other.syncs),
+            records: how(self.records, other.records),
+            forced: how(self.forced, other.forced),
             snapshots: (
-                self.snapshots.0 - before.snapshots.0,
-                self.snapshots.1 - before.snapshots.1,
+                how(self.snapshots.0, other.snapshots.0),
+                how(self.snapshots.1, other.snapshots.1),
             ),
         }
     }
