@@ -59,7 +59,7 @@ pub trait StateMachine {
 
     /// A frozen view of the state, read in chunks while the state moves on. Must hold what it needs
     /// itself: it is taken on the applying task and read on another.
-    type Snapshot: Iterator<Item = Bytes> + 'static;
+    type Snapshot: Iterator<Item = Bytes> + Send + 'static;
 
     /// Freezes the state. Called between two commands; should be cheap (share, do not copy).
     fn snapshot(&self) -> Self::Snapshot;

@@ -13,7 +13,7 @@ pub mod replicated_log;
 mod snapshot;
 mod unrest;
 
-pub use snapshot::{SnapshotOrder, SnapshotReport};
+pub use snapshot::{Chunks, SnapshotOrder, SnapshotReport};
 pub use unrest::Unrest;
 
 use crate::{ClientId, NodeId, Protocol, Sequence, Time};

@@ -1,7 +1,7 @@
 //! The application's side of a replicated log: sessions, the state machine, and the three outcomes.
 
 use super::{
-    Answer, Call, CallId, Outbox, Refusal, Service, SnapshotOrder, SnapshotReport, Unrest,
+    Answer, Call, CallId, Chunks, Outbox, Refusal, Service, SnapshotOrder, SnapshotReport, Unrest,
 };
 use crate::{
     ClientId, Decoder, Epoch, Field, Index, NodeId, Protocol, Sequence, StateMachine, Time, Token,
@@ -94,6 +94,8 @@ pub struct LogService<S> {
     /// Bytes of commands applied since the last snapshot; none while one is being kept.
     unsaved: Option<usize>,
     leader: Option<NodeId>,
+    /// The newest epoch heard of: whose leader's orders to send snapshots these are.
+    led: Epoch,
     next_token: u64,
     /// Handed to the protocol, place not yet known.
     proposed: BTreeMap<Token, Vec<CallId>>,
@@ -107,7 +109,7 @@ pub struct LogService<S> {
     scratch: Vec<u8>,
 }
 
-impl<S: StateMachine> LogService<S> {
+impl<S: StateMachine + 'static> LogService<S> {
     /// An empty state at `node`; the protocol tells it the rest.
     pub const fn new(node: NodeId, machine: S, limits: Limits) -> Self {
         Self {
@@ -124,6 +126,7 @@ impl<S: StateMachine> LogService<S> {
             },
             unsaved: Some(0),
             leader: None,
+            led: Epoch::ZERO,
             next_token: 0,
             proposed: BTreeMap::new(),
             placed: VecDeque::new(),
@@ -254,14 +257,14 @@ impl<S: StateMachine> LogService<S> {
             return;
         }
         self.unsaved = None;
-        let chunks: Vec<Bytes> = self.frozen().collect();
         let manifest = Manifest {
             id: SnapshotId(u128::from(self.node.0) << 64 | u128::from(self.applied.0)),
             index: self.applied,
             epoch: self.epoch,
             members: self.members.clone(),
-            size: chunks.iter().map(|chunk| chunk.len() as u64).sum(),
+            size: 0,
         };
+        let chunks = Chunks::new(self.frozen());
         out.snapshots.push(SnapshotOrder::Keep { manifest, chunks });
     }
 
@@ -384,7 +387,7 @@ impl<S: StateMachine> LogService<S> {
     }
 
     /// The state and the sessions as of [`applied`](Self::applied), in chunks.
-    pub fn frozen(&self) -> impl Iterator<Item = Bytes> + use<S> {
+    pub fn frozen(&self) -> impl Iterator<Item = Bytes> + Send + use<S> {
         let mut head = Vec::new();
         self.applied.put(&mut head);
         self.sessions.put(&mut head);
@@ -413,7 +416,7 @@ impl<S: StateMachine> LogService<S> {
 
 impl<S, P> Service<P> for LogService<S>
 where
-    S: StateMachine,
+    S: StateMachine + 'static,
     P: Protocol<Request = Request, Event = Event>,
 {
     fn call(&mut self, _now: Time, call: Call, out: &mut Outbox<P>) {
@@ -453,7 +456,7 @@ where
                     self.answer_ready(out);
                 }
             }
-            Event::LeaderChanged { leader, .. } => self.leader = leader,
+            Event::LeaderChanged { leader, epoch } => (self.leader, self.led) = (leader, epoch),
             Event::Rejected {
                 token: Some(token),
                 reason,
@@ -466,6 +469,7 @@ where
             Event::SendSnapshot { to, manifest } => {
                 out.snapshots.push(SnapshotOrder::Send {
                     to,
+                    epoch: self.led,
                     manifest: *manifest,
                 });
             }
@@ -483,6 +487,8 @@ where
                 out.requests
                     .push(Request::SnapshotTaken(Box::new(manifest)));
             }
+            // Tried again when as much again has been applied.
+            SnapshotReport::NotKept(_) => self.unsaved = Some(0),
             SnapshotReport::Received { from, manifest } => {
                 out.requests.push(Request::SnapshotReceived {
                     from,
@@ -497,7 +503,7 @@ where
                 out.requests.push(Request::SnapshotFailed { peer, id });
             }
             SnapshotReport::Opened { manifest, chunks } => {
-                if let Err(wrong) = self.restore(chunks.into_iter(), out) {
+                if let Err(wrong) = self.restore(chunks, out) {
                     panic!("the snapshot at {} is damaged: {wrong}", manifest.index);
                 }
                 assert!(

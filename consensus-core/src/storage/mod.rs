@@ -6,6 +6,8 @@
 
 mod memory;
 #[cfg(feature = "wal")]
+pub mod snapshots;
+#[cfg(feature = "wal")]
 pub mod wal;
 
 pub use memory::MemoryDisk;

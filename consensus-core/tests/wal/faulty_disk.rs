@@ -314,6 +314,19 @@ impl Drop for Lock {
 struct FaultyFile(FaultyDisk, usize);
 
 impl LogFile for FaultyFile {
+    fn read_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<usize> {
+        let state = self.0.state();
+        let live = &state.contents[self.1].live;
+        let from = live.get(offset as usize..).unwrap_or_default();
+        let taken = from.len().min(bytes.len());
+        bytes[..taken].copy_from_slice(&from[..taken]);
+        Ok(taken)
+    }
+
+    fn length(&self) -> io::Result<u64> {
+        Ok(self.0.state().contents[self.1].live.len() as u64)
+    }
+
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize> {
         let mut state = self.0.state();
         state.change();

@@ -7,4 +7,5 @@ mod faulty_disk;
 mod mistaken;
 mod real_files;
 mod simulated;
+mod snapshots;
 mod support;

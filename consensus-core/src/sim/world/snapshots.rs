@@ -4,10 +4,11 @@ use super::{Due, World};
 use crate::{
     Algorithm, Violation,
     contract::replicated_log::Manifest,
-    service::{Service, SnapshotOrder, SnapshotReport},
+    service::{Chunks, Service, SnapshotOrder, SnapshotReport},
     sim::{disk::File, trace::What},
 };
-use alloc::format;
+use alloc::{format, vec::Vec};
+use bytes::Bytes;
 
 /// A snapshot that is being written, or is on its way.
 pub(super) struct Transfer {
@@ -31,10 +32,15 @@ impl<A: Algorithm> World<A> {
         };
         for order in core::mem::take(&mut process.outbox.snapshots) {
             match order {
-                SnapshotOrder::Keep { manifest, chunks } => {
+                SnapshotOrder::Keep {
+                    mut manifest,
+                    chunks,
+                } => {
+                    let chunks: Vec<Bytes> = chunks.collect();
+                    manifest.size = chunks.iter().map(|chunk| chunk.len() as u64).sum();
                     self.move_snapshot(place, place, File { manifest, chunks });
                 }
-                SnapshotOrder::Send { to, manifest } => {
+                SnapshotOrder::Send { to, manifest, .. } => {
                     let file = self.nodes[place].disk.file(manifest.id).cloned();
                     match (self.members.position(to), file) {
                         (Some(to), Some(File { chunks, .. })) => {
@@ -56,6 +62,7 @@ impl<A: Algorithm> World<A> {
                 self.nodes[place].id, manifest.index
             ),
         };
+        let chunks = Chunks::new(chunks);
         self.report_snapshot(place, SnapshotReport::Opened { manifest, chunks });
     }
 

@@ -67,6 +67,16 @@ pub trait FileSystem: Send + Sync + 'static {
 
 /// An open file.
 pub trait LogFile: Send {
+    /// Reads some bytes from `offset` on and tells how many: zero at the end of the file alone.
+    ///
+    /// # Errors
+    /// The system's.
+    fn read_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<usize>;
+    /// How long the file is, in bytes.
+    ///
+    /// # Errors
+    /// The system's.
+    fn length(&self) -> io::Result<u64>;
     /// Writes some of `bytes` at `offset` and tells how many: may be fewer.
     ///
     /// # Errors
@@ -157,6 +167,14 @@ impl FileSystem for RealFileSystem {
 struct RealFile(File);
 
 impl LogFile for RealFile {
+    fn read_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<usize> {
+        std::os::unix::fs::FileExt::read_at(&self.0, bytes, offset)
+    }
+
+    fn length(&self) -> io::Result<u64> {
+        Ok(self.0.metadata()?.len())
+    }
+
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize> {
         std::os::unix::fs::FileExt::write_at(&self.0, bytes, offset)
     }
@@ -182,7 +200,11 @@ impl LogFile for RealFile {
 }
 
 /// Writes all of `bytes`, however few the system takes at a time.
-pub(super) fn write_all(file: &dyn LogFile, mut bytes: &[u8], mut offset: u64) -> io::Result<()> {
+pub(in crate::storage) fn write_all(
+    file: &dyn LogFile,
+    mut bytes: &[u8],
+    mut offset: u64,
+) -> io::Result<()> {
     while !bytes.is_empty() {
         match file.write_at(bytes, offset) {
             Ok(0) => return Err(io::ErrorKind::WriteZero.into()),

@@ -61,6 +61,7 @@ mod segment;
 mod writer;
 
 pub use error::{Damage, FormatError, OpenError};
+pub(in crate::storage) use file_system::write_all;
 pub use file_system::{FileSystem, LogFile, RealFileSystem};
 pub use inspect::{FlawReport, Inspection, Range, SegmentReport, inspect, inspect_on};
 pub use open::{Opened, Report, format, format_on};
