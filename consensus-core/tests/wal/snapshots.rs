@@ -124,7 +124,11 @@ fn a_damaged_snapshot_is_refused_by_name_and_left_alone() {
             "it is sent to nobody"
         );
         assert_eq!(store.damage(), [error]);
-        assert_eq!(disk.names(), [file.clone()], "it is not deleted");
+        assert_eq!(
+            disk.names(),
+            std::slice::from_ref(&file),
+            "it is not deleted"
+        );
     }
     for length in 0..good.len() {
         let disk = disk.copy();

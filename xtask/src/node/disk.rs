@@ -176,6 +176,14 @@ struct BreakableFile {
 }
 
 impl LogFile for BreakableFile {
+    fn read_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<usize> {
+        self.file.read_at(bytes, offset)
+    }
+
+    fn length(&self) -> io::Result<u64> {
+        self.file.length()
+    }
+
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize> {
         let verdict = self.disk.state().write(bytes.len());
         match verdict {
