@@ -26,6 +26,7 @@ pub mod cost;
 pub mod harness;
 pub mod planet;
 pub mod recorder;
+pub mod replicated;
 pub mod report;
 pub mod statistics;
 pub mod verdict;

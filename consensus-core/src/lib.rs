@@ -150,6 +150,7 @@ pub mod log;
 pub mod model;
 mod protocol;
 mod quorum;
+pub mod replicated;
 pub mod service;
 pub mod session;
 mod state_machine;

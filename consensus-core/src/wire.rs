@@ -160,6 +160,12 @@ impl Decoder {
         Ok(self.bytes.split_to(count))
     }
 
+    /// Everything that is left.
+    #[inline]
+    pub fn rest(&mut self) -> Bytes {
+        core::mem::take(&mut self.bytes)
+    }
+
     /// The number of items that follow, each of at least `least` bytes: a count that the bytes left
     /// cannot hold is refused before anything is allocated.
     ///

@@ -167,7 +167,7 @@ impl ThreePhase {
         let named: BTreeSet<NodeId> = work.iter().map(|(node, _)| *node).collect();
         let known = |node: &NodeId| self.config.members().contains(*node);
         if !self.config.coordinates() {
-            Some(Reason::NotCoordinator)
+            Some(Reason::NotCoordinator { hint: None })
         } else if named.is_empty() || named.len() < work.len() || !named.iter().all(known) {
             Some(Reason::BadParticipants)
         } else if self.coordinator.live.len() >= self.config.options().running_max {

@@ -114,7 +114,9 @@ fn refusal(config: &Config, coordinator: &Coordinator, work: &[(NodeId, Bytes)])
         false => coordinator.newest.sequence,
     };
     if !config.coordinates() {
-        Some(Reason::NotCoordinator)
+        Some(Reason::NotCoordinator {
+            hint: options.coordinator,
+        })
     } else if work.is_empty() || nodes.len() < work.len() || !nodes.iter().all(known) {
         Some(Reason::BadParticipants)
     } else if coordinator.live.len() >= options.running_max || span >= options.span_max {

@@ -462,7 +462,9 @@ fn what_cannot_be_begun_is_refused() {
     c.input(2, Input::Request(Request::Begin { token, work }));
     let refused = Event::Rejected {
         token,
-        reason: Reason::NotCoordinator,
+        reason: Reason::NotCoordinator {
+            hint: Some(NodeId(1)),
+        },
     };
     assert!(c.node(2).events.contains(&refused));
 }

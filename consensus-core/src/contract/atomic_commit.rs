@@ -169,6 +169,29 @@ pub enum Request {
     },
 }
 
+impl Request {
+    /// Whether it is for the node that coordinates, and not for the participant at this one.
+    #[must_use]
+    pub const fn is_for_coordinator(&self) -> bool {
+        matches!(
+            self,
+            Self::Begin { .. } | Self::Abort { .. } | Self::Inquire { .. }
+        )
+    }
+
+    /// What to say to a request for a coordinator where there is none. `hint`: where there may be.
+    #[must_use]
+    pub const fn refusal(&self, hint: Option<NodeId>) -> Option<Event> {
+        match self {
+            Self::Begin { token, .. } | Self::Inquire { token, .. } => Some(Event::Rejected {
+                token: *token,
+                reason: Reason::NotCoordinator { hint },
+            }),
+            _ => None,
+        }
+    }
+}
+
 /// What the application is told.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub enum Event {
@@ -297,5 +320,8 @@ pub enum Reason {
     /// No participants, or one named twice, or one unknown; never retry.
     BadParticipants,
     /// This node coordinates nothing; retry elsewhere.
-    NotCoordinator,
+    NotCoordinator {
+        /// Where to turn, if it is known.
+        hint: Option<NodeId>,
+    },
 }

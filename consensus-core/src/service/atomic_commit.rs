@@ -249,7 +249,9 @@ where
                     let refusal = match reason {
                         Reason::Busy => Refusal::Busy,
                         Reason::BadParticipants => Refusal::Malformed,
-                        Reason::NotCoordinator => Refusal::NotLeader(self.coordinator),
+                        Reason::NotCoordinator { hint } => {
+                            Refusal::NotLeader(hint.or(self.coordinator))
+                        }
                     };
                     out.answer(id, Answer::Refused(refusal));
                 }

@@ -1,0 +1,146 @@
+//! What machines say to each other, and what they write: whose it is, and the thing itself.
+
+use crate::{Boot, Class, DecodeError, Decoder, Field, Wire};
+use alloc::vec::Vec;
+use bytes::Bytes;
+
+/// A message of the group, `G`, or of the outer protocol, `O`.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub enum Message<G, O> {
+    /// From replica to replica.
+    Group(G),
+    /// From the own node of a machine to that of another.
+    Own(O),
+    /// From the own node of a machine to the hosted one. Lost where it does not run.
+    ToHosted(O),
+    /// From the hosted node to the own node of a machine.
+    FromHosted {
+        /// The run that says it.
+        run: Boot,
+        /// What it says.
+        message: O,
+    },
+}
+
+/// A record of the replica of the group, `G`, or of the machine's own node, `O`.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub enum Record<G, O> {
+    /// The replica's.
+    Group(G),
+    /// The own node's.
+    Own(O),
+}
+
+const VERSION: u8 = 1;
+
+impl<G: Wire, O: Wire> Wire for Message<G, O> {
+    const VERSION: u8 = VERSION;
+
+    fn since(&self) -> u8 {
+        VERSION
+    }
+
+    fn class(&self) -> Class {
+        match self {
+            Self::Group(message) => message.class(),
+            Self::Own(message) | Self::ToHosted(message) | Self::FromHosted { message, .. } => {
+                message.class()
+            }
+        }
+    }
+
+    fn kind(&self) -> &'static str {
+        match self {
+            Self::Group(message) => message.kind(),
+            Self::Own(message) | Self::ToHosted(message) | Self::FromHosted { message, .. } => {
+                message.kind()
+            }
+        }
+    }
+
+    fn encode(&self, out: &mut Vec<u8>) {
+        match self {
+            Self::Group(message) => {
+                out.push(1);
+                message.encode(out);
+            }
+            Self::Own(message) => {
+                out.push(2);
+                message.encode(out);
+            }
+            Self::ToHosted(message) => {
+                out.push(3);
+                message.encode(out);
+            }
+            Self::FromHosted { run, message } => {
+                out.push(4);
+                run.put(out);
+                message.encode(out);
+            }
+        }
+    }
+
+    fn decode(bytes: Bytes) -> Result<Self, DecodeError> {
+        let mut input = Decoder::new(bytes);
+        match input.byte("Message")? {
+            1 => G::decode(input.rest()).map(Self::Group),
+            2 => O::decode(input.rest()).map(Self::Own),
+            3 => O::decode(input.rest()).map(Self::ToHosted),
+            4 => Ok(Self::FromHosted {
+                run: Field::take(&mut input)?,
+                message: O::decode(input.rest())?,
+            }),
+            kind => Err(DecodeError::UnknownKind {
+                kind,
+                what: "Message",
+            }),
+        }
+    }
+}
+
+impl<G: Wire, O: Wire> Wire for Record<G, O> {
+    const VERSION: u8 = VERSION;
+
+    fn since(&self) -> u8 {
+        VERSION
+    }
+
+    fn class(&self) -> Class {
+        match self {
+            Self::Group(record) => record.class(),
+            Self::Own(record) => record.class(),
+        }
+    }
+
+    fn kind(&self) -> &'static str {
+        match self {
+            Self::Group(record) => record.kind(),
+            Self::Own(record) => record.kind(),
+        }
+    }
+
+    fn encode(&self, out: &mut Vec<u8>) {
+        match self {
+            Self::Group(record) => {
+                out.push(1);
+                record.encode(out);
+            }
+            Self::Own(record) => {
+                out.push(2);
+                record.encode(out);
+            }
+        }
+    }
+
+    fn decode(bytes: Bytes) -> Result<Self, DecodeError> {
+        let mut input = Decoder::new(bytes);
+        match input.byte("Record")? {
+            1 => G::decode(input.rest()).map(Self::Group),
+            2 => O::decode(input.rest()).map(Self::Own),
+            kind => Err(DecodeError::UnknownKind {
+                kind,
+                what: "Record",
+            }),
+        }
+    }
+}
