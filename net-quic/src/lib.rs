@@ -32,6 +32,8 @@ mod frame;
 mod group;
 mod handshake;
 mod hello;
+#[cfg(feature = "hostile")]
+pub mod hostile;
 mod identity;
 mod lane;
 mod line;

@@ -74,7 +74,7 @@ async fn a_certificate_of_another_authority_is_refused() {
     check(
         identity,
         PEER,
-        &Hello::of(2, 1).frame(),
+        &raw::hello(2, 1).frame(),
         Counter::HandshakeFailed,
     )
     .await;
@@ -91,7 +91,7 @@ async fn an_expired_certificate_is_refused() {
     check(
         identity,
         PEER,
-        &Hello::of(2, 1).frame(),
+        &raw::hello(2, 1).frame(),
         Counter::HandshakeFailed,
     )
     .await;
@@ -108,7 +108,7 @@ async fn a_certificate_that_is_not_yet_valid_is_refused() {
     check(
         identity,
         PEER,
-        &Hello::of(2, 1).frame(),
+        &raw::hello(2, 1).frame(),
         Counter::HandshakeFailed,
     )
     .await;
@@ -121,7 +121,7 @@ async fn the_certificate_of_node_two_cannot_claim_to_be_node_three() {
     check(
         identity,
         PEER,
-        &Hello::of(3, 1).frame(),
+        &raw::hello(3, 1).frame(),
         Counter::IdentityMismatch,
     )
     .await;
@@ -148,7 +148,7 @@ async fn a_client_cannot_speak_to_peers() {
     check(
         identity,
         PEER,
-        &Hello::of(0, 0).frame(),
+        &raw::hello(0, 0).frame(),
         Counter::RoleRefused,
     )
     .await;
@@ -160,7 +160,7 @@ async fn an_operator_cannot_speak_to_peers() {
     check(
         identity,
         PEER,
-        &Hello::of(2, 1).frame(),
+        &raw::hello(2, 1).frame(),
         Counter::RoleRefused,
     )
     .await;
@@ -172,7 +172,7 @@ async fn a_node_is_no_client() {
     check(
         identity,
         CLIENT,
-        &Hello::of(0, 0).frame(),
+        &raw::hello(0, 0).frame(),
         Counter::RoleRefused,
     )
     .await;
@@ -183,7 +183,7 @@ async fn a_node_is_no_client() {
 async fn a_hello_of_another_cluster_is_refused() {
     let hello = Hello {
         cluster: 5,
-        ..Hello::of(2, 1)
+        ..raw::hello(2, 1)
     };
     check(
         |ca| node_identity(ca, 2),
@@ -201,7 +201,7 @@ async fn a_certificate_of_another_cluster_is_refused() {
     let both = vec![ca.certificate().clone(), other.certificate().clone()];
     let mut one = start(config(node_identity(&ca, 1).trusting(both.clone()), 1, 1));
     let stranger = node_identity(&other, 2).trusting(both);
-    let knocked = knock(&one, &stranger, PEER, &Hello::of(2, 1).frame()).await;
+    let knocked = knock(&one, &stranger, PEER, &raw::hello(2, 1).frame()).await;
     refused(&ca, &mut one, knocked, Counter::WrongCluster).await;
 }
 
@@ -210,7 +210,7 @@ async fn a_certificate_of_another_cluster_is_refused() {
 async fn a_peer_without_a_version_in_common_is_refused() {
     let hello = Hello {
         versions: (9, 12),
-        ..Hello::of(2, 1)
+        ..raw::hello(2, 1)
     };
     check(
         |ca| node_identity(ca, 2),
@@ -224,7 +224,7 @@ async fn a_peer_without_a_version_in_common_is_refused() {
 /// NW-02: TLS finds no protocol in common.
 #[tokio::test]
 async fn an_unknown_protocol_is_refused() {
-    let first = Hello::of(2, 1).frame();
+    let first = raw::hello(2, 1).frame();
     check(
         |ca| node_identity(ca, 2),
         b"consensus/9",
@@ -239,7 +239,7 @@ async fn an_unknown_protocol_is_refused() {
 async fn garbage_instead_of_a_hello_is_refused() {
     let hello = Hello {
         magic: *b"GET / HT",
-        ..Hello::of(2, 1)
+        ..raw::hello(2, 1)
     };
     check(
         |ca| node_identity(ca, 2),
@@ -280,9 +280,9 @@ async fn bad_frames_of_a_good_peer_end_its_connection_and_nothing_else() {
         let dialled = raw::dial(one.address, 1, raw::config(&identity, PEER, None))
             .await
             .unwrap();
-        let _hello = dialled.settle(&Hello::of(3, 1)).await;
+        let _hello = dialled.settle(&raw::hello(3, 1)).await.unwrap();
         one.connected_to(3).await;
-        let _stream = dialled.control(bytes).await;
+        let _stream = dialled.control(bytes).await.unwrap();
         dialled.connection.closed().await;
         until("the peer is gone", || one.endpoint.connected().is_empty()).await;
         assert_eq!(one.count(counter), 1, "{bytes:?}");
@@ -300,8 +300,8 @@ async fn a_frame_that_is_begun_and_not_ended_times_out() {
     let dialled = raw::dial(one.address, 1, raw::config(&identity, PEER, None))
         .await
         .unwrap();
-    let _hello = dialled.settle(&Hello::of(2, 1)).await;
-    let mut stream = dialled.control(&[200, 0, 0, 0]).await;
+    let _hello = dialled.settle(&raw::hello(2, 1)).await.unwrap();
+    let mut stream = dialled.control(&[200, 0, 0, 0]).await.unwrap();
     while stream.write_all(&[1]).await.is_ok() {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
@@ -332,7 +332,7 @@ async fn no_ticket_is_issued_and_no_early_data_is_taken() {
     let config = raw::config(&identity, PEER, Some(store));
     let first = raw::dial(one.address, 1, config.clone()).await.unwrap();
     // The hello in return was sent after the handshake: a ticket would have come before it.
-    let _hello = first.settle(&Hello::of(2, 1)).await;
+    let _hello = first.settle(&raw::hello(2, 1)).await.unwrap();
     first.connection.close(0u32.into(), b"");
     let name = format!("n1.{CLUSTER}.consensus.invalid");
     let second = first
@@ -370,22 +370,22 @@ async fn frames_of_an_earlier_run_are_dropped() {
     let address = one.address;
     let dial = || raw::dial(address, 1, raw::config(&identity, PEER, None));
     let (old, new) = (dial().await.unwrap(), dial().await.unwrap());
-    let _old_hello = old.settle(&Hello::of(2, 4)).await;
-    let mut old_stream = old.control(&raw::beat(1)).await;
+    let _old_hello = old.settle(&raw::hello(2, 4)).await.unwrap();
+    let mut old_stream = old.control(&raw::beat(1)).await.unwrap();
     assert_eq!(one.hear().await.1, Message::Beat { number: 1 });
 
-    let _new_hello = new.settle(&Hello::of(2, 5)).await;
-    let _new_stream = new.control(&raw::beat(2)).await;
+    let _new_hello = new.settle(&raw::hello(2, 5)).await.unwrap();
+    let _new_stream = new.control(&raw::beat(2)).await.unwrap();
     assert_eq!(one.hear().await.1, Message::Beat { number: 2 });
     let _ = old_stream.write_all(&raw::beat(3)).await;
     old.connection.closed().await;
 
     // Nor does the earlier run get in again.
     let late = dial().await.unwrap();
-    let (_send, _recv) = late.begin(&Hello::of(2, 4).frame()).await;
+    let (_send, _recv) = late.begin(&raw::hello(2, 4).frame()).await.unwrap();
     late.connection.closed().await;
     assert!(one.count(Counter::StaleBoot) >= 1);
-    let _ = new.control(&raw::beat(4)).await;
+    let _ = new.control(&raw::beat(4)).await.unwrap();
     assert!(one.inbox.try_recv().is_err(), "beat 3 was dropped");
 }
 
@@ -398,13 +398,13 @@ async fn another_disk_under_a_known_id_is_refused() {
     let address = one.address;
     let dial = || raw::dial(address, 1, raw::config(&identity, PEER, None));
     let (old, wiped) = (dial().await.unwrap(), dial().await.unwrap());
-    let _hello = old.settle(&Hello::of(2, 4)).await;
+    let _hello = old.settle(&raw::hello(2, 4)).await.unwrap();
     one.connected_to(2).await;
     let hello = Hello {
         disk: 77,
-        ..Hello::of(2, 9)
+        ..raw::hello(2, 9)
     };
-    let _streams = wiped.begin(&hello.frame()).await;
+    let _streams = wiped.begin(&hello.frame()).await.unwrap();
     wiped.connection.closed().await;
     assert_eq!(one.count(Counter::OtherDisk), 1);
 }
@@ -419,7 +419,7 @@ async fn of_two_connections_the_one_of_the_lower_id_stays() {
     let address = one.address;
     let dial = || raw::dial(address, 1, raw::config(&identity, PEER, None));
     let higher = dial().await.unwrap();
-    let _hello = higher.settle(&Hello::of(2, 1)).await;
+    let _hello = higher.settle(&raw::hello(2, 1)).await.unwrap();
     one.connected_to(2).await;
 
     introduce(&[&one, &two]);
@@ -429,7 +429,7 @@ async fn of_two_connections_the_one_of_the_lower_id_stays() {
 
     // And once more, the other way round: it does not get past the one that stands.
     let again = dial().await.unwrap();
-    let _streams = again.begin(&Hello::of(2, 1).frame()).await;
+    let _streams = again.begin(&raw::hello(2, 1).frame()).await.unwrap();
     again.connection.closed().await;
 
     for number in 0..100 {
@@ -500,7 +500,7 @@ async fn rotation_of_the_authority_loses_no_connection_and_ends_the_old_certific
         "no connection was lost before its successor stood"
     );
     let identity = node_identity(&old, 3).trusting(vec![new.certificate().clone()]);
-    let _knocked = knock(&one, &identity, PEER, &Hello::of(3, 1).frame()).await;
+    let _knocked = knock(&one, &identity, PEER, &raw::hello(3, 1).frame()).await;
     until("the old certificate is refused", || {
         one.count(Counter::HandshakeFailed) == 1
     })
