@@ -4,6 +4,7 @@
 mod algorithms;
 mod certs;
 mod cluster;
+mod compare;
 mod ending;
 mod flags;
 mod node;
@@ -33,6 +34,7 @@ fn main() -> ExitCode {
         Command::Scenario(flags) => scenario::run(&flags),
         Command::Reproduce(flags) => reproduce::command(&flags),
         Command::Report(flags) => report::run(&flags),
+        Command::Compare(flags) => compare::run(&flags),
         Command::Wal(flags) => wal::run(&flags),
     })
 }

@@ -1,15 +1,22 @@
-//! `cargo xtask report`: the page anew from the figures.
+//! `cargo xtask report`: the page anew from the figures, or the cost sheet.
 
 use crate::{
-    ending::{DONE, refused},
+    ending::{DONE, refusal, refused},
     flags::ReportFlags,
 };
-use bench::report::{json::Report, table};
+use bench::{
+    cost,
+    report::{json::Report, table},
+};
 
 /// The command.
 pub(crate) fn run(flags: &ReportFlags) -> anyhow::Result<u8> {
-    let report = Report::rebuild(&flags.directory).map_err(refused)?;
-    crate::output::show!("{}", table::render(&report));
-    eprintln!("wrote {}", flags.directory.join("report.html").display());
+    let Some(directory) = &flags.directory else {
+        print!("{}", cost::markdown().map_err(refusal)?);
+        return Ok(DONE);
+    };
+    let report = Report::rebuild(directory).map_err(refused)?;
+    print!("{}", table::render(&report));
+    eprintln!("wrote {}", directory.join("report.html").display());
     Ok(DONE)
 }

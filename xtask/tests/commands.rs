@@ -270,3 +270,35 @@ fn a_killed_command_leaves_no_process_behind() {
     let left = root.join("target/cluster").join(format!("paxos-{pid}-0"));
     fs::remove_dir_all(left).expect("what a killed command could not remove");
 }
+
+#[test]
+fn compare_fails_for_what_is_worse_and_for_nothing_else() {
+    let folder = Folder::new("compare");
+    let sample = include_str!("../../bench/testdata/report.json");
+    let mut report: serde_json::Value = serde_json::from_str(sample).expect("it is JSON");
+    let run = report["runs"][0].clone();
+    let mut write = |name: &str, ops: f64| {
+        let runs = (0..7).map(|repetition| {
+            let mut run = run.clone();
+            run["repetition"] = repetition.into();
+            run["check"] = serde_json::Value::Null;
+            run["verdict"]["valid"] = true.into();
+            run["throughput_ops"] = (ops + f64::from(repetition)).into();
+            run
+        });
+        report["runs"] = runs.collect();
+        let path = folder.0.join(name);
+        fs::create_dir_all(&path).expect("the folder is ours");
+        fs::write(path.join("report.json"), report.to_string()).expect("there is room");
+        path.to_str().expect("the path is text").to_owned()
+    };
+    let (first, second) = (write("a", 10_000.0), write("b", 9_000.0));
+    let judged = |a: &str, b: &str| xtask(&["compare", a, b, "--fail-above", "5"]);
+    let worse = judged(&first, &second);
+    assert_eq!(worse.status.code(), Some(1));
+    assert!(text(&worse.stderr).contains("operations/s is 10.0 % worse"));
+    assert_eq!(judged(&first, &first).status.code(), Some(0));
+    assert_eq!(judged(&second, &first).status.code(), Some(0));
+    assert_eq!(xtask(&["compare", &first, &second]).status.code(), Some(0));
+    assert_eq!(judged(&first, "/nowhere").status.code(), Some(2));
+}

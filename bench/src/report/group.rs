@@ -67,7 +67,8 @@ pub(super) fn groups(report: &Report) -> Vec<Group<'_>> {
     groups
 }
 
-fn is_same(a: &Run, b: &Run) -> bool {
+/// Whether two runs differ in nothing but seed and repetition.
+pub(super) fn is_same(a: &Run, b: &Run) -> bool {
     a.algorithm == b.algorithm && is_comparable(a, b)
 }
 

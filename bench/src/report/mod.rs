@@ -1,6 +1,7 @@
 //! What a measurement leaves behind: a folder with `report.json`, `report.html` and one file a run.
 
 mod chart;
+pub mod compare;
 pub mod environment;
 mod group;
 pub mod html;

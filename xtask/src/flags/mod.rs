@@ -33,6 +33,7 @@ pub(crate) enum Command {
     Scenario(ScenarioFlags),
     Reproduce(ReproduceFlags),
     Report(ReportFlags),
+    Compare(CompareFlags),
     Wal(WalFlags),
 }
 
@@ -105,8 +106,33 @@ pub(crate) struct ReproduceFlags {
 #[derive(Args, Clone, Debug)]
 pub(crate) struct ReportFlags {
     /// The folder
-    #[arg(value_name = "DIR")]
-    pub(crate) directory: PathBuf,
+    #[arg(value_name = "DIR", required_unless_present = "table")]
+    pub(crate) directory: Option<PathBuf>,
+
+    /// Needs no report: count in virtual time what one commit of every algorithm takes, and print it
+    /// as the table of README.md
+    #[arg(long, conflicts_with = "directory")]
+    pub(crate) table: bool,
+}
+
+/// Sets two report folders side by side: the ratio of every metric, and how sure it is.
+///
+/// A difference is called only when its whole confidence interval lies on one side. With fewer than
+/// five repetitions the interval comes from the seconds of the runs, and says so.
+/// Exit status: 0; 1 with `--fail-above` when a metric is worse by more; 2 when a report cannot be read.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct CompareFlags {
+    /// The folder of the report to compare with
+    #[arg(value_name = "A")]
+    pub(crate) first: PathBuf,
+
+    /// The folder of the report that is judged
+    #[arg(value_name = "B")]
+    pub(crate) second: PathBuf,
+
+    /// End with status 1 when a metric of B is certainly worse, and by more than this many per cent
+    #[arg(long, value_name = "PCT", value_parser = value::percent)]
+    pub(crate) fail_above: Option<f64>,
 }
 
 /// Inspects and verifies a stopped node's log; changes nothing.
@@ -196,6 +222,10 @@ mod tests {
             ("sim --trace", "--seed"),
             ("node", "--config"),
             ("certs", "DIR"),
+            ("report", "DIR"),
+            ("report a --table", "--table"),
+            ("compare a", "B"),
+            ("compare a b --fail-above=-1", "--fail-above"),
             ("brew", "brew"),
         ] {
             let (text, error) = parse(line).expect_err(line);
@@ -254,6 +284,7 @@ mod tests {
                 "scenario",
                 "reproduce",
                 "report",
+                "compare",
                 "wal"
             ]
         );

@@ -43,6 +43,15 @@ pub(crate) fn share(text: &str) -> Result<f64, String> {
     }
 }
 
+/// So many per cent of something, perhaps more than all of it.
+pub(crate) fn percent(text: &str) -> Result<f64, String> {
+    match f64::from_str(text) {
+        Ok(percent) if percent.is_finite() && percent >= 0.0 => Ok(percent),
+        Ok(_) => Err("a percentage is 0 or more".to_owned()),
+        Err(_) => Err("not a number".to_owned()),
+    }
+}
+
 /// The exponent of a Zipf distribution.
 pub(crate) fn zipf(text: &str) -> Result<f64, String> {
     match f64::from_str(text) {
