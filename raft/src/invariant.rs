@@ -31,8 +31,10 @@ pub struct RaftInvariants {
     votes: BTreeMap<(NodeId, u64), NodeId>,
     /// Every entry ever written: its digest and the epoch before it.
     entries: BTreeMap<(Index, Epoch), (u64, Epoch)>,
-    /// Every entry any application was told: epoch and digest.
-    committed: BTreeMap<Index, (Epoch, u64)>,
+    /// Every entry any application was told: epoch, digest, and the term of whoever was told first.
+    committed: BTreeMap<Index, (Epoch, u64, u64)>,
+    /// The term of each node.
+    terms: BTreeMap<NodeId, u64>,
     /// What each node's disk holds.
     disks: BTreeMap<NodeId, Disk>,
     /// The term and the end of each leader's log.
@@ -133,8 +135,10 @@ impl RaftInvariants {
 
     /// What one application is told for a place, no other is told anything else for.
     fn state_machine_safety(&mut self, node: NodeId, run: &Run) -> Result<(), Violation> {
+        let term = self.terms.get(&node).copied().unwrap_or(u64::MAX);
         for (index, digest, _) in entries(run) {
-            let known = *self.committed.entry(index).or_insert((run.epoch(), digest));
+            let first = (run.epoch(), digest, term);
+            let known = *self.committed.entry(index).or_insert(first);
             self.judge(STATE_MACHINE_SAFETY, known.1 == digest, || {
                 format!("node {node} was told another entry at {index} than somebody before")
             })?;
@@ -166,14 +170,15 @@ impl RaftInvariants {
         })
     }
 
-    /// Whoever leads holds every entry committed under earlier terms.
+    /// Whoever leads holds every entry committed under earlier terms: an entry of an earlier term may have
+    /// been committed under a later one, which a leader that learns late of its votes need not know.
     fn leader_completeness(&mut self, node: NodeId, state: &Raft) -> Result<(), Violation> {
         let newest = self
             .committed
             .iter()
             .rev()
-            .find(|(_, (epoch, _))| epoch.round() < state.term);
-        let Some((index, (epoch, _))) = newest.map(|(index, entry)| (*index, *entry)) else {
+            .find(|(_, (_, _, under))| *under < state.term);
+        let Some((index, (epoch, _, _))) = newest.map(|(index, entry)| (*index, *entry)) else {
             return Ok(());
         };
         let holds = index <= state.log.base() || state.log.epoch(index) == Some(epoch);
@@ -220,6 +225,7 @@ impl Invariants<Raft> for RaftInvariants {
             votes: BTreeMap::new(),
             entries: BTreeMap::new(),
             committed: BTreeMap::new(),
+            terms: BTreeMap::new(),
             disks: BTreeMap::new(),
             ends: BTreeMap::new(),
             voters: Some(config.members.voters.len()),
@@ -278,6 +284,7 @@ impl Invariants<Raft> for RaftInvariants {
 
     fn stepped(&mut self, node: NodeId, state: &Raft) -> Result<(), Violation> {
         debug_assert!(state.told <= state.commit && state.commit <= state.log.last());
+        self.terms.insert(node, state.term);
         match state.role {
             Role::Leader(_) => self.leader_append_only(node, state),
             _ => {

@@ -23,8 +23,15 @@ impl<H: Hosting> Algorithm for Replicated<H> {
     }
 
     fn draw(members: &Members, chance: &mut dyn FnMut(RangeInclusive<u64>) -> u64) -> Options<H> {
+        let count = members.count() as u64;
+        let replicas = (chance(0..=1) == 0).then(|| chance(1..=count));
+        let first = count - replicas.unwrap_or(count);
         Options {
-            group: H::Group::draw(members, chance),
+            group: match Members::new(members.iter().skip(first as usize)) {
+                Ok(group) => H::Group::draw(&group, chance),
+                Err(_) => Default::default(),
+            },
+            replicas: replicas.map(|count| count as usize),
             outer: H::Outer::draw(members, chance),
             reclaim_every: chance(4..=64) as usize,
             ..Options::default()
@@ -41,6 +48,9 @@ impl<H: Hosting> Algorithm for Replicated<H> {
     }
 
     fn leader(&self) -> Option<NodeId> {
-        self.group.protocol.leader()
+        match &self.group {
+            Some(group) => group.protocol.leader(),
+            None => self.host.1,
+        }
     }
 }

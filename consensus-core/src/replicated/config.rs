@@ -2,7 +2,11 @@
 
 use super::{HOSTED, Hosting};
 use crate::{Algorithm, Members, NodeId, Protocol};
-use alloc::string::{String, ToString};
+use alloc::{
+    format,
+    string::{String, ToString},
+    vec::Vec,
+};
 use core::fmt;
 
 /// Choices that hold for a whole cluster.
@@ -11,6 +15,9 @@ pub struct Options<H: Hosting> {
     pub group: <H::Group as Algorithm>::Options,
     /// The outer protocol's. Who coordinates is not among them: [`HOSTED`] does.
     pub outer: <H::Outer as Algorithm>::Options,
+    /// How many machines, the last ones, hold the group's replicas; at least 1. Default: none, which
+    /// means all. A machine without a replica has its own node of the outer protocol and nothing else.
+    pub replicas: Option<usize>,
     /// Records of the hosted node that a replica keeps before the host is asked to reclaim; at least 1.
     /// Default: 16,384.
     pub reclaim_every: usize,
@@ -25,6 +32,7 @@ impl<H: Hosting> Default for Options<H> {
         Self {
             group: Default::default(),
             outer: Default::default(),
+            replicas: None,
             reclaim_every: 16_384,
             #[cfg(feature = "faults")]
             unproven: false,
@@ -37,6 +45,7 @@ impl<H: Hosting> Clone for Options<H> {
         Self {
             group: self.group.clone(),
             outer: self.outer.clone(),
+            replicas: self.replicas,
             reclaim_every: self.reclaim_every,
             #[cfg(feature = "faults")]
             unproven: self.unproven,
@@ -49,6 +58,7 @@ impl<H: Hosting> fmt::Debug for Options<H> {
         f.debug_struct("Options")
             .field("group", &self.group)
             .field("outer", &self.outer)
+            .field("replicas", &self.replicas)
             .field("reclaim_every", &self.reclaim_every)
             .finish()
     }
@@ -57,6 +67,9 @@ impl<H: Hosting> fmt::Debug for Options<H> {
 /// One machine's configuration.
 pub struct Config<H: Hosting> {
     pub(super) node: NodeId,
+    /// Who holds the group's replicas.
+    pub(super) replicas: Vec<NodeId>,
+    /// Of this machine's replica, or of the first where it has none.
     pub(super) group: <H::Group as Protocol>::Config,
     pub(super) own: <H::Outer as Protocol>::Config,
     pub(super) hosted: <H::Outer as Protocol>::Config,
@@ -75,9 +88,23 @@ impl<H: Hosting> Config<H> {
         if options.reclaim_every == 0 {
             return Err(String::from("reclaim_every must be more than zero"));
         }
+        let count = options.replicas.unwrap_or(members.count());
+        let first = members.count().checked_sub(count).filter(|_| count > 0);
+        let Some(first) = first else {
+            let machines = members.count();
+            return Err(format!("replicas = {count}: there are {machines} machines"));
+        };
+        let replicas: Vec<NodeId> = members.iter().skip(first).collect();
+        let group = Members::new(replicas.iter().copied()).map_err(|e| e.to_string())?;
+        let replica = if replicas.contains(&node) {
+            node
+        } else {
+            replicas[0]
+        };
         Ok(Self {
             node,
-            group: H::Group::config(&options.group, members, node)?,
+            replicas,
+            group: H::Group::config(&options.group, &group, replica)?,
             own: H::Outer::config(&outer, &everybody, node)?,
             hosted: H::Outer::config(&outer, &everybody, HOSTED)?,
             reclaim_every: options.reclaim_every,
@@ -89,10 +116,17 @@ impl<H: Hosting> Config<H> {
     }
 }
 
+impl<H: Hosting> Config<H> {
+    pub(super) fn is_replica(&self) -> bool {
+        self.replicas.contains(&self.node)
+    }
+}
+
 impl<H: Hosting> Clone for Config<H> {
     fn clone(&self) -> Self {
         Self {
             node: self.node,
+            replicas: self.replicas.clone(),
             group: self.group.clone(),
             own: self.own.clone(),
             hosted: self.hosted.clone(),

@@ -192,7 +192,9 @@ impl<H: Hosting> Invariants<Replicated<H>> for ReplicatedInvariants<H> {
     }
 
     fn stepped(&mut self, node: NodeId, state: &Replicated<H>) -> Result<(), Violation> {
-        self.group.stepped(node, &state.group.protocol)?;
+        if let Some(group) = &state.group {
+            self.group.stepped(node, &group.protocol)?;
+        }
         for event in &state.recent {
             self.group.told(node, event)?;
         }

@@ -5,11 +5,11 @@
 //! the group's leader is, the hosted node runs; when the leader is lost the next one rebuilds it by
 //! [`Protocol::recover`] from what is committed and goes on. Neither protocol knows.
 //!
-//! Every machine of the cluster holds three things:
+//! Every machine of the cluster holds:
 //!
 //! | what | keeps its records | runs |
 //! |---|---|---|
-//! | a replica of the group | on the machine's disk | always |
+//! | a replica of the group, unless [only others have one](Options::replicas) | on the machine's disk | always |
 //! | its own node of the outer protocol, such as a participant | on the same disk | always |
 //! | the hosted node [`HOSTED`] | in the group's log | while this replica leads |
 //!
@@ -21,7 +21,7 @@
 //!    proposed again: a host whose proposal is refused, or placed in another epoch, ends its run.
 //! 2. **Whatever is not early waits for a proof of leadership made after it.** A batch that writes
 //!    nothing and still wants to say something takes the place of a record: it waits until a
-//!    [linearizable read](Request::Read) of the group, asked for after it, is answered and no newer run
+//!    [linearizable read][`Request::Read`] of the group, asked for after it, is answered and no newer run
 //!    stands in what that read covers. Otherwise a leader that is deposed and does not know it could
 //!    answer "no record, so presumed aborted" while its successor commits. A batch that writes is
 //!    proved by the commit of its own record.

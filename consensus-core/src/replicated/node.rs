@@ -12,7 +12,7 @@ use crate::{
     contract::replicated_log,
 };
 use alloc::{collections::VecDeque, vec::Vec};
-use core::fmt;
+use core::{fmt, time::Duration};
 
 pub(super) type Group<H> = <H as Hosting>::Group;
 pub(super) type Outer<H> = <H as Hosting>::Outer;
@@ -21,6 +21,9 @@ pub(super) type MessageOf<H> =
 pub(super) type RecordOf<H> =
     Record<<Group<H> as Protocol>::Record, <Outer<H> as Protocol>::Record>;
 
+/// Longer than a hosted node that lives takes to be heard again.
+const SILENCE: Duration = Duration::from_millis(100);
+
 /// A machine of a cluster that hosts one node of [`Hosting::Outer`] on a [`Hosting::Group`].
 ///
 /// It is a protocol like any other, and speaks the outer one's contract.
@@ -28,7 +31,8 @@ pub(super) type RecordOf<H> =
 pub struct Replicated<H: Hosting> {
     pub(super) config: Config<H>,
     pub(super) boot: Boot,
-    pub(super) group: Inner<Group<H>>,
+    /// None where this machine has no replica.
+    pub(super) group: Option<Inner<Group<H>>>,
     /// Holds what the group tells until its disk has what that rests on.
     gate: Gate,
     pub(super) own: Inner<Outer<H>>,
@@ -42,6 +46,8 @@ pub struct Replicated<H: Hosting> {
     pub(super) epoch: Epoch,
     /// The newest run that this machine has heard of, and where.
     pub(super) host: (Boot, Option<NodeId>),
+    /// When the hosted node was last heard here.
+    heard_hosted: Time,
     pub(super) token: u64,
     /// Tokens after this one belong to the present run, or to the attempt to begin one.
     pub(super) since: u64,
@@ -83,8 +89,8 @@ pub enum Timer<G, O> {
 /// A look inside one machine: the replica of the group, `G`, and nodes of the outer protocol, `O`.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Status<G, O> {
-    /// The replica.
-    pub group: G,
+    /// The replica, if it has one.
+    pub group: Option<G>,
     /// The machine's own node.
     pub own: O,
     /// The newest run of the hosted node that the log knows.
@@ -131,10 +137,13 @@ impl<H: Hosting> Protocol for Replicated<H> {
             }
         }
         Ok(Self {
-            group: Inner::new(
-                Group::<H>::recover(config.group.clone(), boot, group)?,
-                last,
-            ),
+            group: match config.is_replica() {
+                true => {
+                    let replica = Group::<H>::recover(config.group.clone(), boot, group)?;
+                    Some(Inner::new(replica, last))
+                }
+                false => None,
+            },
             gate: Gate::new(last),
             own: Inner::new(Outer::<H>::recover(config.own.clone(), boot, own)?, last),
             config,
@@ -145,6 +154,7 @@ impl<H: Hosting> Protocol for Replicated<H> {
             leader: None,
             epoch: Epoch::ZERO,
             host: (Boot(0), None),
+            heard_hosted: Time::ZERO,
             token: 0,
             since: 0,
             attempt: 0,
@@ -174,8 +184,10 @@ impl<H: Hosting> Protocol for Replicated<H> {
             Input::Timer(Timer::Lazy(run)) => self.on_lazy(run),
             Input::Timer(Timer::Again) => self.on_again(),
             Input::Durable(lsn) => {
-                let mut heard = Heard(&mut self.heard);
-                self.gate.open(lsn, &mut self.group.effects, &mut heard);
+                if let Some(group) = &mut self.group {
+                    let mut heard = Heard(&mut self.heard);
+                    self.gate.open(lsn, &mut group.effects, &mut heard);
+                }
                 self.own.effects.durable = lsn;
                 self.group(now, Input::Durable(lsn), effects);
                 self.own(now, Input::Durable(lsn), effects);
@@ -197,12 +209,12 @@ impl<H: Hosting> Protocol for Replicated<H> {
     fn flush(&mut self, now: Time, effects: &mut Effects<Self>) {
         self.recent.clear();
         self.own.flush(now, &Self::OWN, effects);
-        self.spread_own(effects);
-        loop {
-            self.group.flush(now, &Self::GROUP, effects);
-            self.spread_group(effects);
+        self.spread_own(now, effects);
+        while let Some(group) = &mut self.group {
+            group.flush(now, &Self::GROUP, effects);
+            Self::spread_group(group, effects);
             let mut heard = Heard(&mut self.heard);
-            self.gate.admit(&mut self.group.effects, &mut heard);
+            self.gate.admit(&mut group.effects, &mut heard);
             while let Some(event) = self.heard.pop_front() {
                 self.on_group_event(now, &event, effects);
                 self.recent.push(event);
@@ -215,7 +227,8 @@ impl<H: Hosting> Protocol for Replicated<H> {
                 self.group(now, Input::Request(request), effects);
             }
         }
-        let released = self.group.released.min(self.own.released);
+        let group = self.group.as_ref().map(|group| group.released);
+        let released = group.unwrap_or(self.own.released).min(self.own.released);
         if released > Lsn::ZERO {
             effects.release(released);
         }
@@ -223,7 +236,7 @@ impl<H: Hosting> Protocol for Replicated<H> {
 
     fn status(&self) -> Self::Status {
         Status {
-            group: self.group.protocol.status(),
+            group: self.group.as_ref().map(|group| group.protocol.status()),
             own: self.own.protocol.status(),
             run: self.log.run,
             hosted: match &self.role {
@@ -247,33 +260,37 @@ impl<H: Hosting> Replicated<H> {
     };
 
     fn group(&mut self, now: Time, input: Input<Group<H>>, effects: &mut Effects<Self>) {
-        self.group.handle(now, input, &Self::GROUP, effects);
-        self.spread_group(effects);
+        if let Some(group) = &mut self.group {
+            group.handle(now, input, &Self::GROUP, effects);
+            Self::spread_group(group, effects);
+        }
     }
 
-    fn spread_group(&mut self, effects: &mut Effects<Self>) {
-        self.group.post(effects, |to, message, out| {
+    fn spread_group(group: &mut Inner<Group<H>>, effects: &mut Effects<Self>) {
+        group.post(effects, |to, message, out| {
             out.push((to, Message::Group(message)));
         });
     }
 
     fn own(&mut self, now: Time, input: Input<Outer<H>>, effects: &mut Effects<Self>) {
         self.own.handle(now, input, &Self::OWN, effects);
-        self.spread_own(effects);
+        self.spread_own(now, effects);
     }
 
-    /// What is for the hosted node goes where it was last heard of and where the group's leader is:
-    /// one of the two may know nothing of it.
-    fn spread_own(&mut self, effects: &mut Effects<Self>) {
+    /// What is for the hosted node goes where it was last heard of and where the group's leader is: one
+    /// of the two may know nothing of it. If nothing has been heard of it for long, to every replica.
+    fn spread_own(&mut self, now: Time, effects: &mut Effects<Self>) {
         let (host, leader) = (self.host.1, self.leader);
+        let silent = now.since(self.heard_hosted) > SILENCE;
+        let replicas = &self.config.replicas;
         self.own.post(effects, |to, message, out| {
             if to != HOSTED {
                 return out.push((to, Message::Own(message)));
             }
-            if let Some(leader) = leader.filter(|leader| Some(*leader) != host) {
-                out.push((leader, Message::ToHosted(message.clone())));
+            let hosts = |node: &NodeId| silent || Some(*node) == host || Some(*node) == leader;
+            for node in replicas.iter().copied().filter(hosts) {
+                out.push((node, Message::ToHosted(message.clone())));
             }
-            out.extend(host.map(|host| (host, Message::ToHosted(message))));
         });
         self.own.tell(effects);
     }
@@ -297,6 +314,7 @@ impl<H: Hosting> Replicated<H> {
             }
             Message::FromHosted { run, message } => {
                 self.found_host(run, from);
+                self.heard_hosted = now;
                 let from = HOSTED;
                 self.own(now, Input::Receive { from, message }, effects);
             }

@@ -190,6 +190,8 @@ pub fn start<A: Runnable, T: Transport<A::Message>>(
         dice: Dice::new(options.seed),
         clock,
         way_out: WayOut {
+            node,
+            home: Vec::new(),
             transport: parts.transport,
             events: Vec::new(),
             release: None,

@@ -40,7 +40,7 @@ pub(super) struct Pump<A: Algorithm, T> {
     pub(super) timers: Timers<A::Timer>,
     pub(super) dice: Dice,
     pub(super) clock: Clock,
-    pub(super) way_out: WayOut<T, A::Event>,
+    pub(super) way_out: WayOut<A::Message, T, A::Event>,
     pub(super) records: Records,
     pub(super) inbox: Inbox<A::Message>,
     pub(super) taken: Taken<A::Message>,
@@ -233,6 +233,7 @@ impl<A: Algorithm, T: Transport<A::Message>> Pump<A, T> {
             && self.taken.control.is_empty()
             && (self.taken.log.is_empty() || reads != Reads::Everything)
             && self.taken.unreachable.is_empty()
+            && self.way_out.home.is_empty()
             && self.requests.is_empty()
             && !asked
             && !is_due(self.timers.next())
@@ -321,7 +322,11 @@ impl<A: Algorithm, T: Transport<A::Message>> Pump<A, T> {
     }
 
     fn receive(&mut self, now: Time, reads: Reads) {
-        let mut left = self.options.batch;
+        let (me, mut left) = (self.way_out.node, self.options.batch);
+        for message in mem::take(&mut self.way_out.home) {
+            let input = Input::Receive { from: me, message };
+            self.protocol.handle(now, input, &mut self.effects);
+        }
         let log = (reads == Reads::Everything).then_some(&mut self.taken.log);
         for lane in [Some(&mut self.taken.control), log].into_iter().flatten() {
             let count = lane.len().min(left);

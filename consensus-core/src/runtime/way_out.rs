@@ -8,16 +8,22 @@ use crate::{
 use alloc::{boxed::Box, collections::VecDeque, vec::Vec};
 
 /// Where effects go.
-pub(super) struct WayOut<T, E> {
+pub(super) struct WayOut<M, T, E> {
+    pub(super) node: NodeId,
+    /// Messages from this node to itself: the next batch's.
+    pub(super) home: Vec<M>,
     pub(super) transport: T,
     pub(super) events: Vec<E>,
     pub(super) release: Option<Lsn>,
     pub(super) sent: u64,
 }
 
-impl<M, E, T: Transport<M>> Outlet<M, E> for WayOut<T, E> {
+impl<M, E, T: Transport<M>> Outlet<M, E> for WayOut<M, T, E> {
     #[inline]
     fn message(&mut self, to: NodeId, message: M) {
+        if to == self.node {
+            return self.home.push(message);
+        }
         self.sent += 1;
         self.transport.send(to, message);
     }
