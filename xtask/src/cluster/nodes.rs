@@ -18,7 +18,7 @@ use crate::{
 };
 use anyhow::{Context as _, anyhow};
 use consensus_core::{ClusterId, NodeId};
-use net_quic::{Client, Identity, Limits, Role};
+use net_quic::{Client, ClusterCa, Identity, Limits, Role};
 use rustix::process::Signal;
 use std::{
     collections::BTreeMap,
@@ -102,6 +102,19 @@ impl Nodes {
     /// When no socket can be had.
     pub(crate) fn client(&self) -> anyhow::Result<Client> {
         client(Role::Client, self.folder.path(), self.addresses.clone())
+    }
+
+    /// Where a node listens.
+    pub(crate) fn address(&self, node: NodeId) -> Option<SocketAddr> {
+        self.addresses.get(&node).copied()
+    }
+
+    /// The authority of this cluster, for whoever wants to be somebody else.
+    ///
+    /// # Errors
+    /// When its files cannot be read.
+    pub(crate) fn authority(&self) -> anyhow::Result<ClusterCa> {
+        Ok(ClusterCa::load(self.folder.path())?)
     }
 
     /// Looks inside, and commands emulated links.

@@ -2,6 +2,7 @@
 
 use crate::{certs::Files, ending::refusal, flags::Durability};
 use anyhow::Context as _;
+use net_quic::{Identity, NetError};
 use serde::{Deserialize, Serialize};
 use std::{
     fs,
@@ -22,13 +23,15 @@ use std::{
 /// certificate = "node-1.pem"
 /// key = "node-1.key"                  # mode 0600
 /// authority = "ca.pem"
+/// revoked = "revoked.pem"             # may be left out
 ///
 /// [[peer]]                            # one for every node, this one included
 /// node = 1
 /// address = "10.0.0.1:4700"
 /// ```
 ///
-/// Relative paths are relative to the folder of the file.
+/// Relative paths are relative to the folder of the file. On SIGHUP the files of the identity are read
+/// again.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize, Debug)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Config {
@@ -66,6 +69,23 @@ pub(crate) struct IdentityFiles {
     pub(crate) key: PathBuf,
     /// PEM; several certificates while an authority is replaced.
     pub(crate) authority: PathBuf,
+    /// PEM; lists of revoked certificates, signed by the authority.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) revoked: Option<PathBuf>,
+}
+
+impl IdentityFiles {
+    /// Reads them, as often as they change.
+    ///
+    /// # Errors
+    /// When one cannot be read or holds something else.
+    pub(crate) fn load(&self) -> Result<Identity, NetError> {
+        let identity = Identity::load(&self.certificate, &self.key, &self.authority)?;
+        match &self.revoked {
+            None => Ok(identity),
+            Some(file) => identity.revoking_those_in(file),
+        }
+    }
 }
 
 impl From<Files> for IdentityFiles {
@@ -74,6 +94,7 @@ impl From<Files> for IdentityFiles {
             certificate: files.certificate,
             key: files.key,
             authority: files.authority,
+            revoked: None,
         }
     }
 }
@@ -133,6 +154,9 @@ impl Config {
             &mut config.identity.key,
             &mut config.identity.authority,
         ] {
+            *path = folder.join(&*path);
+        }
+        if let Some(path) = &mut config.identity.revoked {
             *path = folder.join(&*path);
         }
         Ok(config)

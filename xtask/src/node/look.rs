@@ -15,6 +15,11 @@ pub(crate) struct Look {
 }
 
 impl Look {
+    /// One counter of the transport; zero when it has none of that name.
+    pub(crate) fn transport(&self, name: &str) -> u64 {
+        self.transport.get(name).copied().unwrap_or_default()
+    }
+
     /// The counters that costs are made of, under names of their own.
     pub(crate) fn counters(&self) -> BTreeMap<String, u64> {
         let sent = |suffix: &str| {

@@ -39,9 +39,7 @@ pub(crate) fn run(flags: &NodeFlags) -> anyhow::Result<u8> {
         )));
     }
     log();
-    let files = &config.identity;
-    let identity =
-        Identity::load(&files.certificate, &files.key, &files.authority).map_err(refused)?;
+    let identity = config.identity.load().map_err(refused)?;
     if flags.format {
         format(&config, identity.name().cluster)?;
         eprintln!(

@@ -59,11 +59,22 @@ async fn serve<A: Runnable>(config: &Config, identity: Identity) -> anyhow::Resu
     if let Some(disk) = disk {
         supervised::hear_disk_commands(move |command| disk.command(command))?;
     }
-    tokio::select! {
-        () = terminated => {}
-        stopped = node.wait() => {
-            stopped.context("the node has stopped")?;
-            return Ok(DONE);
+    tokio::pin!(terminated);
+    let mut again = signal(SignalKind::hangup())?;
+    loop {
+        tokio::select! {
+            () = &mut terminated => break,
+            _ = again.recv() => {
+                // A wrong file must not end a node that runs: the old identity stays in use.
+                match config.identity.load().and_then(|identity| node.reload(&identity)) {
+                    Ok(()) => tracing::warn!("the files of the identity were read again"),
+                    Err(error) => tracing::error!("the old identity stays in use: {error}"),
+                }
+            }
+            stopped = node.wait() => {
+                stopped.context("the node has stopped")?;
+                return Ok(DONE);
+            }
         }
     }
     node.shutdown().await.context("shutting down")?;

@@ -124,6 +124,8 @@ impl Striker {
         nodes.reap();
         let specs: Vec<_> = self.schedule.faults.iter().cloned().enumerate().collect();
         for (fault, spec) in specs {
+            let raised = self.raise(fault, nodes).await;
+            raised.with_context(|| format!("--fault '{spec}'"))?;
             for node in self.victims_of(fault) {
                 let runs = nodes.alive().contains(&node);
                 let broken = |what: &str| format!("--fault '{spec}': node {node} {what}");

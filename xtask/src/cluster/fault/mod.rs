@@ -2,6 +2,7 @@
 
 mod cuts;
 mod disk;
+mod hostile;
 mod roles;
 mod schedule;
 mod strike;

@@ -3,6 +3,7 @@
 use super::{
     cuts::{self, Cuts, Way},
     disk::{self, is_of_disks},
+    hostile::{Siege, is_of_strangers},
     roles::{Roles, Victims},
     schedule::{Edge, Moment, Schedule},
 };
@@ -43,6 +44,7 @@ pub(crate) struct Striker {
     /// Who has been started again.
     back: BTreeSet<NodeId>,
     slowing: BTreeMap<usize, Vec<Slowing>>,
+    sieges: BTreeMap<usize, Vec<Siege>>,
     reports: BTreeMap<usize, FaultReport>,
 }
 
@@ -60,6 +62,7 @@ impl Striker {
             damaged: BTreeSet::new(),
             back: BTreeSet::new(),
             slowing: BTreeMap::new(),
+            sieges: BTreeMap::new(),
             reports: BTreeMap::new(),
         }
     }
@@ -171,6 +174,12 @@ impl Striker {
                 let slowing = pids.map(|pid| Slowing::begin(pid, *times)).collect();
                 self.slowing.insert(fault, slowing);
             }
+            kind if is_of_strangers(kind) => {
+                for node in victims {
+                    let siege = Siege::begin(kind, node, nodes).await?;
+                    self.sieges.entry(fault).or_default().push(siege);
+                }
+            }
             kind if is_of_disks(kind) => self.break_disks(fault, spec, &victims, nodes).await?,
             kind if disk::damages(kind) => self.damage(fault, spec, &victims, nodes).await?,
             other => {
@@ -197,6 +206,7 @@ impl Striker {
                 self.slowing.remove(&fault);
                 Ok(())
             }
+            kind if is_of_strangers(kind) => self.raise(fault, nodes).await,
             kind if is_of_disks(kind) => self.mend_disks(spec, &struck, nodes).await,
             kind if disk::damages(kind) => Ok(()),
             Fault::Restart(_) => Ok(()),
@@ -208,6 +218,15 @@ impl Striker {
                 tell(nodes, &commands).await
             }
         }
+    }
+
+    /// Calls strangers back, who must have been refused.
+    pub(super) async fn raise(&mut self, fault: usize, nodes: &Nodes) -> anyhow::Result<()> {
+        for siege in self.sieges.remove(&fault).unwrap_or_default() {
+            let said = siege.end(nodes).await?;
+            self.note(fault, &said);
+        }
+        Ok(())
     }
 
     /// Starts nodes again where they were. One whose log is damaged must refuse.
