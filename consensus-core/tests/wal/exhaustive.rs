@@ -2,7 +2,7 @@
 //! refuses to open and names file and offset.
 
 use crate::{
-    faulty_disk::FaultyDisk,
+    faulty_disk::{FaultyDisk, State},
     simulated::{
         crashed, dir, fill, formatted, groups, open, open_with, payload, recovered, segment,
         stopped, try_open,
@@ -36,7 +36,7 @@ fn no_crash_loses_what_was_acknowledged() {
     fill(&mut opened, &reports, 1..=3);
     drop(opened);
     drop(open(&disk));
-    let cases = every_crash(&disk, 2);
+    let cases = every_crash(&disk.history(), 2);
     println!("{cases} crash images of two starts and three records");
     assert!(cases > 100);
 }
@@ -62,16 +62,16 @@ fn st_09_no_crash_during_a_change_of_segment_loses_what_was_acknowledged() {
     fill(&mut opened, &reports, 7..=7);
     drop(opened);
     assert!(!disk.names().contains(&segment(1)), "nothing was deleted");
-    let cases = every_crash(&disk, 1);
+    let cases = every_crash(&disk.history(), 1);
     println!("{cases} crash images of changes of segment and deletions");
     assert!(cases > 250);
 }
 
 const RELEASED: u64 = 6;
 
-fn every_crash(disk: &FaultyDisk, starts: u32) -> u64 {
+pub(crate) fn every_crash(history: &[State], starts: u32) -> u64 {
     let mut cases = 0;
-    for (step, state) in disk.history().iter().enumerate() {
+    for (step, state) in history.iter().enumerate() {
         let pending = state.pending();
         assert!(
             pending <= 12,

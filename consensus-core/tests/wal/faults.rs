@@ -16,7 +16,7 @@ use consensus_core::{
     },
 };
 
-fn with(disk: &FaultyDisk, change: impl FnOnce(&mut Faults)) {
+pub(crate) fn with(disk: &FaultyDisk, change: impl FnOnce(&mut Faults)) {
     let faults = &mut disk.state().faults;
     *faults = Faults::default();
     change(faults);

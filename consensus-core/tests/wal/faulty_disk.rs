@@ -5,7 +5,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     io,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, MutexGuard},
+    sync::{Arc, Condvar, Mutex, MutexGuard},
 };
 
 const SECTOR: usize = 512;
@@ -34,9 +34,42 @@ enum Naming {
     Remove(PathBuf),
 }
 
+/// What is asked of a file system.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(crate) enum Operation {
+    List,
+    Read,
+    Open,
+    Create,
+    Rename,
+    Remove,
+    SyncDir,
+    Write,
+    Sync,
+    Allocate,
+    SetLen,
+}
+
+/// Calls that fail.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Failing {
+    /// The first, counted from one over all operations.
+    pub(crate) from: usize,
+    /// Whether those after it fail as well, of the kinds that need room.
+    pub(crate) lasting: bool,
+    /// How.
+    pub(crate) kind: io::ErrorKind,
+}
+
 /// What goes wrong, and when. Operations count from one.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Faults {
+    /// Calls that fail, whatever they are.
+    pub(crate) failing: Option<Failing>,
+    /// The first call that did.
+    pub(crate) failed: Option<Operation>,
+    operations: usize,
+
     /// A write takes no more than this many bytes.
     pub(crate) short: Option<usize>,
     /// This write, after half of its bytes have been taken by one before it, finds the disk full.
@@ -45,10 +78,12 @@ pub(crate) struct Faults {
     pub(crate) full_from: Option<usize>,
     /// Files do not grow: allocations find the disk full, and so do writes beyond a file's end.
     pub(crate) full_files: bool,
+    /// Syncs do not end.
+    stall: bool,
     /// This sync fails; the ones after it succeed, and lie.
     pub(crate) fail_sync: Option<usize>,
     writes: usize,
-    syncs: usize,
+    pub(crate) syncs: usize,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -67,15 +102,28 @@ pub(crate) struct State {
 }
 
 #[derive(Clone, Debug, Default)]
-pub(crate) struct FaultyDisk(Arc<Mutex<State>>);
+pub(crate) struct FaultyDisk(Arc<(Mutex<State>, Condvar)>);
 
 impl FaultyDisk {
     pub(crate) fn state(&self) -> MutexGuard<'_, State> {
-        self.0.lock().expect("no panic under the lock")
+        self.0.0.lock().expect("no panic under the lock")
     }
 
     fn of(state: State) -> Self {
-        Self(Arc::new(Mutex::new(state)))
+        Self(Arc::new((Mutex::new(state), Condvar::new())))
+    }
+
+    /// Lets no sync end from now on, or lets them all.
+    pub(crate) fn stall(&self, stall: bool) {
+        self.state().faults.stall = stall;
+        self.0.1.notify_all();
+    }
+
+    /// The state, once no sync is held up.
+    fn stalled(&self) -> MutexGuard<'_, State> {
+        let state = self.state();
+        let waited = self.0.1.wait_while(state, |state| state.faults.stall);
+        waited.expect("no panic under the lock")
     }
 
     /// A disk with the same files, everything on it durable, that nobody uses.
@@ -194,12 +242,27 @@ impl State {
         FaultyDisk::of(image)
     }
 
-    fn change(&mut self) {
-        if self.recording {
+    /// An operation begins: it is counted, and fails when it is to. Before one that changes
+    /// something the state is kept, when asked for.
+    fn begin(&mut self, operation: Operation) -> io::Result<()> {
+        use Operation::{Allocate, Create, List, Open, Read, Rename, Write};
+        if self.recording && !matches!(operation, List | Read | Open) {
             let mut state = self.clone();
             state.history.clear();
             self.history.push(state);
         }
+        let faults = &mut self.faults;
+        faults.operations += 1;
+        let Some(failing) = faults.failing else {
+            return Ok(());
+        };
+        let needs_room = matches!(operation, Create | Rename | Write | Allocate);
+        let later = failing.lasting && needs_room && faults.operations > failing.from;
+        if faults.operations != failing.from && !later {
+            return Ok(());
+        }
+        faults.failed.get_or_insert(operation);
+        Err(failing.kind.into())
     }
 
     /// Whether a file may become, or is, `end` bytes long.
@@ -233,14 +296,16 @@ impl FileSystem for FaultyDisk {
     }
 
     fn list(&self, dir: &Path) -> io::Result<Vec<String>> {
-        let state = self.state();
+        let mut state = self.state();
+        state.begin(Operation::List)?;
         let names = state.live.keys().filter(|file| file.parent() == Some(dir));
         let name = |file: &PathBuf| file.file_name().unwrap().to_string_lossy().into_owned();
         Ok(names.map(name).collect())
     }
 
     fn read(&self, file: &Path, limit: u64) -> io::Result<Vec<u8>> {
-        let state = self.state();
+        let mut state = self.state();
+        state.begin(Operation::Read)?;
         let id = state.live.get(file).ok_or_else(no_such_file)?;
         let bytes = &state.contents[*id].live;
         if bytes.len() as u64 > limit {
@@ -251,7 +316,7 @@ impl FileSystem for FaultyDisk {
 
     fn create(&self, file: &Path) -> io::Result<Box<dyn LogFile>> {
         let mut state = self.state();
-        state.change();
+        state.begin(Operation::Create)?;
         state.contents.push(Content::default());
         let id = state.contents.len() - 1;
         state.live.insert(file.to_owned(), id);
@@ -261,13 +326,15 @@ impl FileSystem for FaultyDisk {
     }
 
     fn open(&self, file: &Path) -> io::Result<Box<dyn LogFile>> {
-        let id = *self.state().live.get(file).ok_or_else(no_such_file)?;
+        let mut state = self.state();
+        state.begin(Operation::Open)?;
+        let id = *state.live.get(file).ok_or_else(no_such_file)?;
         Ok(Box::new(FaultyFile(self.clone(), id)))
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         let mut state = self.state();
-        state.change();
+        state.begin(Operation::Rename)?;
         let id = state.live.remove(from).ok_or_else(no_such_file)?;
         state.live.insert(to.to_owned(), id);
         let naming = Naming::Rename(from.to_owned(), to.to_owned(), id);
@@ -280,7 +347,7 @@ impl FileSystem for FaultyDisk {
         if !state.live.contains_key(file) {
             return Err(no_such_file());
         }
-        state.change();
+        state.begin(Operation::Remove)?;
         state.live.remove(file);
         state.naming.push(Naming::Remove(file.to_owned()));
         Ok(())
@@ -288,7 +355,7 @@ impl FileSystem for FaultyDisk {
 
     fn sync_dir(&self, _: &Path) -> io::Result<()> {
         let mut state = self.state();
-        state.change();
+        state.begin(Operation::SyncDir)?;
         state.durable = state.live.clone();
         state.naming.clear();
         Ok(())
@@ -329,7 +396,7 @@ impl LogFile for FaultyFile {
 
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize> {
         let mut state = self.0.state();
-        state.change();
+        state.begin(Operation::Write)?;
         state.room(self.1, offset as usize + bytes.len())?;
         let mut taken = bytes.len().min(state.faults.short.unwrap_or(usize::MAX));
         if state.faults.full_write == Some(state.faults.writes + 1) {
@@ -353,14 +420,15 @@ impl LogFile for FaultyFile {
     }
 
     fn sync(&self) -> io::Result<()> {
-        let mut state = self.0.state();
-        state.change();
+        let mut state = self.0.stalled();
         state.faults.syncs += 1;
         let failed = state.faults.fail_sync == Some(state.faults.syncs);
+        let begun = state.begin(Operation::Sync);
         let content = &mut state.contents[self.1];
         content.pending.clear();
+        // When it fails the pages are marked clean and never reach the disk.
+        begun?;
         if failed {
-            // The pages are marked clean and never reach the disk.
             return Err(io::Error::other("injected"));
         }
         content.synced = content.live.clone();
@@ -369,7 +437,7 @@ impl LogFile for FaultyFile {
 
     fn allocate(&self, length: u64) -> io::Result<()> {
         let mut state = self.0.state();
-        state.change();
+        state.begin(Operation::Allocate)?;
         state.room(self.1, length as usize)?;
         let content = &mut state.contents[self.1];
         content.live.resize(length as usize, 0);
@@ -379,7 +447,7 @@ impl LogFile for FaultyFile {
 
     fn set_len(&self, length: u64) -> io::Result<()> {
         let mut state = self.0.state();
-        state.change();
+        state.begin(Operation::SetLen)?;
         let content = &mut state.contents[self.1];
         content.live.resize(length as usize, 0);
         content.pending.push(Change::Length(length as usize));

@@ -31,7 +31,7 @@ fn refused(disk: &FaultyDisk) -> OpenError {
     error
 }
 
-fn damage(disk: &FaultyDisk) -> Damage {
+pub(crate) fn damage(disk: &FaultyDisk) -> Damage {
     match refused(disk) {
         OpenError::Damaged(damage) => damage,
         other => panic!("not reported as damage: {other}"),
@@ -39,7 +39,7 @@ fn damage(disk: &FaultyDisk) -> Damage {
 }
 
 /// A log of several segments, written by one run and stopped.
-fn segments(options: Options, records: u64) -> FaultyDisk {
+pub(crate) fn segments(options: Options, records: u64) -> FaultyDisk {
     let disk = formatted();
     let reports = Reports::default();
     let mut opened = open_with(&disk, &reports, options).unwrap();
@@ -48,7 +48,7 @@ fn segments(options: Options, records: u64) -> FaultyDisk {
     disk.copy()
 }
 
-fn small() -> Options {
+pub(crate) fn small() -> Options {
     Options {
         segment_bytes: 2048,
         ..quiet()

@@ -96,9 +96,11 @@ impl Folder {
             Err(broken) => return Err(broken),
         };
         let path = self.path(&segment_name(header.number));
-        self.files
-            .rename(&from, &path)
-            .map_err(broken("rename", &from))?;
+        // A folder may need room for a longer name.
+        if let Err(trouble) = self.rename(&from, &path) {
+            let _ = self.files.remove(&from);
+            return Err(trouble);
+        }
         self.sync_names()?;
         Ok(Segment {
             file,
@@ -158,9 +160,10 @@ impl Folder {
             let _ = self.files.remove(&new);
             return Err(trouble);
         }
-        self.files
-            .rename(&new, &self.path(IDENTITY))
-            .map_err(broken("rename", &new))?;
+        if let Err(trouble) = self.rename(&new, &self.path(IDENTITY)) {
+            let _ = self.files.remove(&new);
+            return Err(trouble);
+        }
         self.sync_names()?;
         self.stored = stored;
         Ok(())
@@ -176,6 +179,10 @@ impl Folder {
             return Ok(());
         }
         self.sync_names()
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> Result<(), Trouble> {
+        self.files.rename(from, to).map_err(trouble("rename", from))
     }
 
     fn sync_names(&self) -> Result<(), Trouble> {
