@@ -205,6 +205,40 @@ mod tests {
         }
     }
 
+    /// Fuzzed: the first byte says how the rest is cut. However it is, the same frames come out, none
+    /// longer than allowed, and never more bytes than went in.
+    #[test]
+    fn any_bytes_are_cut_into_the_same_frames() {
+        let cut = |bytes: &[u8], step: usize| {
+            let mut cutter = Cutter::new(40);
+            let (mut frames, mut error) = (Vec::new(), None);
+            for chunk in bytes.chunks(step) {
+                cutter.add(Bytes::copy_from_slice(chunk));
+                loop {
+                    match cutter.next() {
+                        Ok(Some(frame)) => frames.push(frame),
+                        Ok(None) => break,
+                        Err(why) => {
+                            error = Some(why.to_string());
+                            return (frames, error);
+                        }
+                    }
+                }
+            }
+            (frames, error)
+        };
+        bolero::check!().for_each(|bytes: &[u8]| {
+            let Some((step, bytes)) = bytes.split_first() else {
+                return;
+            };
+            let whole = cut(bytes, bytes.len().max(1));
+            assert_eq!(cut(bytes, usize::from(*step).max(1)), whole);
+            assert!(whole.0.iter().all(|frame| (1..=40).contains(&frame.len())));
+            let taken: usize = whole.0.iter().map(|frame| PREFIX + frame.len()).sum();
+            assert!(taken <= bytes.len());
+        });
+    }
+
     #[test]
     fn a_length_over_the_limit_is_refused_before_its_bytes_are_kept() {
         let mut cutter = Cutter::new(100);

@@ -95,6 +95,17 @@ mod tests {
         assert_eq!(Hello::decode(&bytes.into()), None);
     }
 
+    /// Fuzzed: bytes are a hello exactly when they are what that hello writes.
+    #[test]
+    fn any_bytes_are_a_hello_or_none() {
+        bolero::check!().for_each(|bytes: &[u8]| {
+            let bytes = Bytes::copy_from_slice(bytes);
+            if let Some(hello) = Hello::decode(&bytes) {
+                assert_eq!(hello.encode()[..], bytes);
+            }
+        });
+    }
+
     #[test]
     fn versions_meet_at_the_newest_that_both_speak() {
         assert_eq!(common(&(1..=3), &(2..=5)), Some(3));

@@ -6,6 +6,7 @@ mod every_error;
 mod exhaustive;
 mod faults;
 mod faulty_disk;
+mod fuzz;
 mod mistaken;
 mod real_files;
 mod simulated;

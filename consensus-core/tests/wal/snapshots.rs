@@ -32,25 +32,25 @@ fn manifest(index: u64) -> Manifest {
     }
 }
 
-fn chunks(index: u64) -> Vec<Bytes> {
+pub(crate) fn chunks(index: u64) -> Vec<Bytes> {
     let chunk = |i: u64| Bytes::from(vec![(index + i) as u8; 300 * i as usize]);
     (0..4).map(chunk).collect()
 }
 
-fn store(disk: &FaultyDisk) -> SnapshotStore {
+pub(crate) fn store(disk: &FaultyDisk) -> SnapshotStore {
     SnapshotStore::open(Arc::new(disk.clone()), dir(), WHO.cluster).expect("the folder opens")
 }
 
-fn kept(disk: &FaultyDisk, index: u64) -> Manifest {
+pub(crate) fn kept(disk: &FaultyDisk, index: u64) -> Manifest {
     let kept = store(disk).keep(&manifest(index), chunks(index).into_iter());
     kept.expect("there is room")
 }
 
-fn read(store: &SnapshotStore, index: u64) -> Result<Vec<Bytes>, SnapshotError> {
+pub(crate) fn read(store: &SnapshotStore, index: u64) -> Result<Vec<Bytes>, SnapshotError> {
     Ok(store.chunks(manifest(index).id)?.collect())
 }
 
-fn the_file(disk: &FaultyDisk) -> PathBuf {
+pub(crate) fn the_file(disk: &FaultyDisk) -> PathBuf {
     disk.names().into_iter().next().expect("a file is there")
 }
 
