@@ -2,7 +2,8 @@
 //! these few things about itself.
 
 use crate::{
-    Boot, Invariants, Members, NodeId, Protocol, fault::FaultKind, majority, service::Service,
+    Boot, Invariants, Members, NodeId, Protocol, contract::replicated_log::SnapshotId,
+    fault::FaultKind, majority, service::Service,
 };
 use alloc::string::String;
 use core::{fmt, ops::RangeInclusive};
@@ -71,6 +72,12 @@ pub trait Algorithm: Protocol<Config: Clone, Status: fmt::Debug> + fmt::Debug + 
     fn outside(options: &Self::Options) -> &'static [FaultKind] {
         let _ = options;
         &[]
+    }
+
+    /// The snapshot on which this node's log rests, as its newest record of one says: what drivers must
+    /// not delete. None when the log begins at its beginning.
+    fn snapshot(&self) -> Option<SnapshotId> {
+        None
     }
 
     /// The node that decides for the others, as this one knows: the target that fault specifications

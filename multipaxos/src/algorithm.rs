@@ -73,6 +73,10 @@ impl Algorithm for MultiPaxos {
         phase1.max(options.phase2.unwrap_or(majority))
     }
 
+    fn snapshot(&self) -> Option<consensus_core::contract::replicated_log::SnapshotId> {
+        self.snapshot.as_ref().map(|manifest| manifest.id)
+    }
+
     fn leader(&self) -> Option<NodeId> {
         self.leader_known()
     }

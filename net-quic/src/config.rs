@@ -56,6 +56,9 @@ pub struct Limits {
     pub stream_receive_window: u32,
     /// Bytes sent and not yet acknowledged on one connection. Default 16 MiB.
     pub send_window: u64,
+    /// Bytes of a snapshot sent to one peer a second, at most: enough for a gigabyte in a quarter of a
+    /// minute, and a small share of what a network between nodes carries. Default 64 MiB.
+    pub snapshot_bytes_per_second: u64,
     /// The round trip assumed before one has been measured. Default 50 ms: a lost first packet is
     /// repeated after about 150 ms.
     pub initial_rtt: Duration,
@@ -90,6 +93,7 @@ impl Default for Limits {
             receive_window: 16 << 20,
             stream_receive_window: 4 << 20,
             send_window: 16 << 20,
+            snapshot_bytes_per_second: 64 << 20,
             initial_rtt: Duration::from_millis(50),
             handshakes_unvalidated: 16,
             handshakes: 64,

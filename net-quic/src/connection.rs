@@ -1,5 +1,6 @@
 //! One settled connection between two nodes, from its first frame to its end.
 
+use crate::bulk;
 use crate::endpoint::Shared;
 use crate::frame::Frames;
 use crate::group::Delivered;
@@ -36,6 +37,7 @@ pub(crate) async fn run(
     match attach(shared, &connection, &peer, &settled, is_ours).await {
         Ok(epochs) => {
             shared.stats.add(Counter::PeersConnected, 1);
+            bulk::admit(&connection);
             tracing::info!(peer = %node, boot = %settled.hello.boot, "connected");
             let refused = serve(shared, &connection, &peer, &settled, epochs, is_ours).await;
             refused.close(&connection, &shared.stats, node);
@@ -140,6 +142,14 @@ async fn serve(
                     let (shared, peer) = (Arc::clone(shared), Arc::clone(peer));
                     let opened = Arc::clone(&opened);
                     tasks.spawn(async move { read(&shared, &peer, boot, stream, &opened).await });
+                }
+                Err(error) => return Refused::new(Counter::PeersLost, error.to_string()),
+            },
+            stream = connection.accept_bi() => match stream {
+                Ok((answers, stream)) => {
+                    let shared_too = Arc::clone(shared);
+                    // Outlives the connection: what has arrived is put away first.
+                    shared.spawn(bulk::receive(shared_too, peer.node, answers, stream));
                 }
                 Err(error) => return Refused::new(Counter::PeersLost, error.to_string()),
             },

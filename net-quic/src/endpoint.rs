@@ -11,9 +11,12 @@ use crate::peer::{Peer, Roster};
 use crate::peers::Peers;
 use crate::revocation::Revoked;
 use crate::server::{Gateway, Serve, Service};
+use crate::snapshots::Depot;
 use crate::stats::{Counter, Stats};
 use crate::{accept, connection, dial, expiry, handshake, tls, transport};
-use consensus_core::{GroupId, NodeId, Wire};
+use consensus_core::{
+    GroupId, NodeId, Wire, runtime::SnapshotReports, storage::snapshots::SnapshotStore,
+};
 use quinn::{AsyncUdpSocket, Runtime, TokioRuntime};
 use rand::RngExt;
 use rand_pcg::Pcg64;
@@ -53,6 +56,7 @@ pub(crate) struct Shared {
     revoked: watch::Sender<Revoked>,
     dialer: RwLock<quinn::ClientConfig>,
     groups: RwLock<BTreeMap<GroupId, Arc<dyn Deliver>>>,
+    depots: RwLock<BTreeMap<GroupId, Arc<Depot>>>,
     service: RwLock<Option<Arc<dyn Serve>>>,
     chance: Mutex<Pcg64>,
     tasks: Mutex<Option<JoinSet<()>>>,
@@ -108,6 +112,7 @@ impl Endpoint {
             revoked: watch::Sender::new(Revoked::of(config.identity.revoked())?),
             dialer: RwLock::new(transport::client(&config.identity, tls::PEER, &limits)?),
             groups: RwLock::default(),
+            depots: RwLock::default(),
             service: RwLock::default(),
             chance: Mutex::new(transport::chance()),
             tasks: Mutex::new(Some(JoinSet::new())),
@@ -168,6 +173,21 @@ impl Endpoint {
         groups.insert(group, handler);
         drop(groups);
         Peers::new(Arc::clone(&self.shared), group)
+    }
+
+    /// Takes and sends snapshots of `group` from now on, kept in `store`; what becomes of them goes to
+    /// `reports`.
+    pub(crate) fn depot(
+        &self,
+        group: GroupId,
+        store: SnapshotStore,
+        reports: SnapshotReports,
+    ) -> Arc<Depot> {
+        let depot = Depot::new(&self.shared, group, store, reports);
+        let depots = &self.shared.depots;
+        let mut depots = depots.write().unwrap_or_else(PoisonError::into_inner);
+        depots.insert(group, Arc::clone(&depot));
+        depot
     }
 
     /// Serves clients from now on: calls go to `gateway`, and operators' questions are answered with
@@ -275,6 +295,16 @@ impl Shared {
             while tasks.try_join_next().is_some() {}
             tasks.spawn_on(task, &self.runtime);
         }
+    }
+
+    /// Runs what waits for the disk on a thread where that is nobody's loss, whoever asks.
+    pub(crate) fn blocking(&self, work: impl FnOnce() + Send + 'static) {
+        self.runtime.spawn_blocking(work);
+    }
+
+    pub(crate) fn depot(&self, group: GroupId) -> Option<Arc<Depot>> {
+        let depots = self.depots.read().unwrap_or_else(PoisonError::into_inner);
+        depots.get(&group).cloned()
     }
 
     fn end(&self) {

@@ -125,6 +125,16 @@ impl Frames {
         }
     }
 
+    /// The stream, and what has been read of it beyond the last frame.
+    pub(crate) fn into_parts(self) -> (RecvStream, Bytes) {
+        let rest = if self.cutter.partial.is_empty() {
+            self.cutter.arrived
+        } else {
+            self.cutter.partial.freeze()
+        };
+        (self.stream, rest)
+    }
+
     /// From now on frames up to `most` bytes, each within `deadline`.
     pub(crate) const fn expect(&mut self, most: u32, deadline: Duration) {
         self.cutter.most = most;

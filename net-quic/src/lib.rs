@@ -12,12 +12,13 @@
 //! ([`ClusterCa`]); what the first frame claims must agree with it. Whether a node is a *member* is
 //! the protocol's question, never the transport's.
 //!
-//! Reading order: `identity`, `tls`, `handshake`, `endpoint`; then `peers`, `lane`, `connection`;
+//! Reading order: `identity`, `tls`, `handshake`, `endpoint`; then `peers`, `lane`, `connection`, `bulk`;
 //! then `server`, `client`; `link` stands alone; [`node`] puts it all together.
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod accept;
+mod bulk;
 mod ca;
 mod call;
 mod client;
@@ -43,6 +44,9 @@ mod peer;
 mod peers;
 mod revocation;
 mod server;
+mod session;
+pub mod site;
+mod snapshots;
 mod stats;
 mod tls;
 mod transport;
@@ -57,4 +61,7 @@ pub use identity::{Identity, Name, Role};
 pub use link::LinkControl;
 pub use peers::Peers;
 pub use server::Gateway;
+pub use session::{Session, SessionError};
+pub use site::Site;
+pub use snapshots::{SnapshotStatus, Transfer};
 pub use stats::{Counter, Stats};

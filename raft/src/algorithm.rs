@@ -9,7 +9,7 @@ use alloc::{string::String, string::ToString, vec::Vec};
 use bytes::Bytes;
 use consensus_core::{
     Algorithm, Boot, Contract, DiskId, Members, NodeId,
-    contract::replicated_log::{Member, Membership},
+    contract::replicated_log::{Member, Membership, SnapshotId},
     service::{
         Unrest,
         key_value::KeyValue,
@@ -159,6 +159,10 @@ impl Algorithm for Raft {
             #[cfg(feature = "faults")]
             fault: None,
         }
+    }
+
+    fn snapshot(&self) -> Option<SnapshotId> {
+        self.members.snapshot().map(|manifest| manifest.id)
     }
 
     fn leader(&self) -> Option<NodeId> {

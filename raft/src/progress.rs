@@ -35,6 +35,8 @@ pub(crate) struct Progress {
     stalled_at: Option<Index>,
     /// The newest heartbeat round it has answered.
     pub(crate) round: u64,
+    /// It has started again, and waits to hear that its log agrees.
+    pub(crate) forgetful: bool,
 }
 
 impl Progress {
@@ -50,6 +52,7 @@ impl Progress {
             active: true,
             stalled_at: None,
             round: 0,
+            forgetful: false,
         }
     }
 
@@ -144,6 +147,11 @@ impl Progress {
         } else {
             self.stalled_at = waiting.then_some(self.matched);
         }
+    }
+
+    /// Nothing is on its way to it, and it has everything up to `last`.
+    pub(crate) fn is_idle(&self, last: Index) -> bool {
+        self.flow == Flow::Replicate && self.inflight.is_empty() && self.matched == last
     }
 
     /// It needs a snapshot, up to `through`.

@@ -112,6 +112,19 @@ impl Raft {
         };
         for progress in &mut leader.progress {
             let mut carried = false;
+            if core::mem::take(&mut progress.forgetful) {
+                // Its newest entry again: with it comes all that is before [Ongaro14 §3.5].
+                let newest = progress.matched;
+                match self.log.gather(newest, 1) {
+                    Some(run) => {
+                        let message = Message::Append { term, run, commit };
+                        effects.send_early(progress.peer, message, why);
+                    }
+                    None => {
+                        crate::snapshot::send_snapshot(&self.members, progress, term, why, effects);
+                    }
+                }
+            }
             while progress.next <= last
                 && progress.has_room(
                     self.config.inflight_appends_max,
@@ -161,6 +174,9 @@ impl Raft {
             return;
         }
         if let Some(progress) = leader.progress.iter_mut().find(|p| p.peer == from) {
+            if matched < progress.matched && progress.is_idle(last) {
+                progress.forgetful = true;
+            }
             leader.moved |= progress.accepted(matched);
         }
     }
@@ -362,6 +378,13 @@ impl Raft {
             return;
         }
         self.leader_commit = self.leader_commit.max(commit);
+        if self.verified == Index::ZERO && commit > self.commit {
+            // This node began anew within the term: what it has proven to this leader it no longer
+            // knows, and of a leader with nothing to send it would not hear. To one that has just been
+            // elected it says nothing new.
+            let (term, matched) = (self.term, Index::ZERO);
+            effects.send(from, Message::Appended { term, matched });
+        }
         // It says which term this node is in, and nothing else that its disk must hold: entries on
         // their way to the disk do not delay reads and leadership.
         let heard = Message::Heard {

@@ -5,13 +5,14 @@ use super::{
     clock::Clock,
     gateway::{Calls, Submitted, WayBack},
     options::Options,
+    snapshots::Snapshots,
     stats::Counters,
 };
 use crate::{
     Algorithm, Time,
-    service::{Answer, Call, CallId, Outbox, Refusal, Service},
+    service::{Answer, Call, CallId, Outbox, Refusal, Service, SnapshotOrder, SnapshotReport},
 };
-use alloc::vec::Vec;
+use alloc::{boxed::Box, string::String, vec::Vec};
 use core::mem;
 use std::sync::{
     Arc, Mutex,
@@ -21,7 +22,10 @@ use tokio::time::{Instant, sleep_until};
 
 /// A service and the calls that it works on.
 pub(super) struct Host<A: Algorithm> {
-    service: A::Service,
+    service: Box<dyn Service<A> + Send>,
+    snapshots: Option<Snapshots>,
+    /// The state could not be restored: nothing may be applied any more.
+    broken: Option<String>,
     outbox: Outbox<A>,
     open: Open,
     calls: Arc<Calls>,
@@ -34,7 +38,7 @@ pub(super) struct Host<A: Algorithm> {
 
 impl<A: Algorithm> Host<A> {
     pub(super) fn new(
-        service: A::Service,
+        (service, snapshots): (Box<dyn Service<A> + Send>, Option<Snapshots>),
         calls: Arc<Calls>,
         counters: Arc<Counters>,
         clock: Clock,
@@ -42,6 +46,8 @@ impl<A: Algorithm> Host<A> {
     ) -> Self {
         Self {
             service,
+            snapshots,
+            broken: None,
             outbox: Outbox::default(),
             open: Open::default(),
             calls,
@@ -53,12 +59,79 @@ impl<A: Algorithm> Host<A> {
         }
     }
 
-    /// Takes what clients have asked since. Whether there is anything.
+    /// Takes what clients have asked since. Whether there is anything, from whoever keeps snapshots
+    /// too.
     pub(super) fn take_calls(&mut self) -> bool {
         if self.submitted.is_empty() {
             self.calls.take(&mut self.submitted, &mut self.abandoned);
         }
-        !self.submitted.is_empty() || !self.abandoned.is_empty()
+        !self.submitted.is_empty() || !self.abandoned.is_empty() || self.has_reports()
+    }
+
+    fn has_reports(&self) -> bool {
+        self.snapshots.as_ref().is_some_and(Snapshots::is_waiting)
+    }
+
+    /// What stops the node, if anything does.
+    pub(super) fn broken(&self) -> Option<&str> {
+        self.broken.as_deref()
+    }
+
+    fn handle_reports(&mut self, now: Time) {
+        if !self.has_reports() {
+            return;
+        }
+        for report in self
+            .snapshots
+            .as_ref()
+            .map(Snapshots::take)
+            .unwrap_or_default()
+        {
+            self.service.snapshot(now, report, &mut self.outbox);
+        }
+    }
+
+    /// Does what the service wants done about snapshots, before it hears anything else.
+    fn carry_out(&mut self, now: Time) {
+        for order in mem::take(&mut self.outbox.snapshots) {
+            let keeper = self.snapshots.as_ref().map(|snapshots| &snapshots.keeper);
+            let report = match (order, keeper) {
+                (SnapshotOrder::Keep { manifest, chunks }, Some(keeper)) => {
+                    keeper.keep(manifest, chunks);
+                    continue;
+                }
+                (
+                    SnapshotOrder::Send {
+                        to,
+                        epoch,
+                        manifest,
+                    },
+                    Some(keeper),
+                ) => {
+                    keeper.send(to, epoch, manifest);
+                    continue;
+                }
+                (SnapshotOrder::Open { manifest }, Some(keeper)) => match keeper.open(&manifest) {
+                    Ok(chunks) => SnapshotReport::Opened { manifest, chunks },
+                    Err(reason) => {
+                        self.broken = Some(reason);
+                        return;
+                    }
+                },
+                (SnapshotOrder::Keep { manifest, .. }, None) => {
+                    SnapshotReport::NotKept(manifest.id)
+                }
+                (SnapshotOrder::Send { to, manifest, .. }, None) => SnapshotReport::Failed {
+                    peer: to,
+                    id: manifest.id,
+                },
+                (SnapshotOrder::Open { .. }, None) => {
+                    self.broken = Some("nobody keeps this node's snapshots".into());
+                    return;
+                }
+            };
+            self.service.snapshot(now, report, &mut self.outbox);
+        }
     }
 
     /// How many calls were taken and not handled.
@@ -68,6 +141,7 @@ impl<A: Algorithm> Host<A> {
 
     /// Lets the service have what was taken.
     pub(super) fn handle_calls(&mut self, now: Time) {
+        self.handle_reports(now);
         let mut submitted = mem::take(&mut self.submitted);
         for submitted in submitted.drain(..) {
             self.call(now, submitted);
@@ -111,7 +185,13 @@ impl<A: Algorithm> Host<A> {
     pub(super) fn handle_events(&mut self, now: Time, events: &mut Vec<A::Event>) {
         self.counters.events.add(events.len() as u64);
         for event in events.drain(..) {
+            if self.broken.is_some() {
+                continue;
+            }
             self.service.event(now, event, &mut self.outbox);
+            if !self.outbox.snapshots.is_empty() {
+                self.carry_out(now);
+            }
         }
     }
 
@@ -220,6 +300,8 @@ pub(super) struct Link<A: Algorithm> {
     pub(super) waiting: AtomicUsize,
     pub(super) open: AtomicUsize,
     stopping: AtomicBool,
+    /// Why the service has ended by itself, if it can say.
+    pub(super) broken: Mutex<Option<String>>,
     pub(super) ended: AtomicBool,
     pub(super) pump: Arc<Bell>,
     pub(super) service: Arc<Bell>,
@@ -243,6 +325,7 @@ impl<A: Algorithm> Link<A> {
             waiting: AtomicUsize::new(0),
             open: AtomicUsize::new(0),
             stopping: AtomicBool::new(false),
+            broken: Mutex::new(None),
             ended: AtomicBool::new(false),
             pump,
             service,
@@ -299,7 +382,12 @@ pub(super) async fn run<A: Algorithm>(mut host: Host<A>, link: Arc<Link<A>>, eve
         if link.stopping.load(SeqCst) {
             return;
         }
-        if apply(&mut host, &link, &mut events, events_limit) {
+        let worked = apply(&mut host, &link, &mut events, events_limit);
+        if let Some(reason) = host.broken() {
+            *lock(&link.broken) = Some(reason.into());
+            return;
+        }
+        if worked {
             tokio::task::consume_budget().await;
             continue;
         }

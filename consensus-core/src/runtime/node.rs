@@ -10,12 +10,14 @@ use super::{
     options::{Options, Placement},
     pump::{Application, Pump},
     reports::Reports,
+    snapshots::{Resting, Snapshots},
     stats::{Counters, Counts, Status},
     transport::Transport,
     way_out::{Records, WayOut},
 };
 use crate::{
     Algorithm, Boot, DecodeError, Effects, Gate, Lsn, Members, NodeId, RecoverError, Timers, Wire,
+    service::Service,
     storage::{Disk, DiskFailure, Recovered},
 };
 use alloc::{boxed::Box, collections::VecDeque, string::String, sync::Arc, vec::Vec};
@@ -81,6 +83,13 @@ pub enum NodeError {
     /// The disk failed: nothing in this process is trusted any more.
     #[error(transparent)]
     Disk(#[from] DiskFailure),
+    /// The snapshot on which the log rests cannot be restored. The reason names the file and the way
+    /// out. Nothing was changed.
+    #[error("the state cannot be restored: {reason}")]
+    Restore {
+        /// A sentence for a person.
+        reason: String,
+    },
     /// A bug: an invariant of the protocol or of the service is broken, and the node has stopped
     /// rather than go on. What is on its disk is intact; the panic's message is on standard error.
     #[error("the {task} task panicked")]
@@ -144,12 +153,27 @@ pub struct Running<A: Algorithm> {
 pub fn start<A: Runnable, T: Transport<A::Message>>(
     parts: NodeParts<A, T>,
 ) -> Result<Running<A>, NodeError> {
+    let service = A::service(&parts.protocol, &parts.members, parts.node, parts.boot);
+    start_with(parts, Box::new(service), None)
+}
+
+/// As [`start`], with another application's side than the harnesses', and with somebody who keeps its
+/// snapshots.
+///
+/// # Errors
+/// As [`start`].
+///
+/// # Panics
+/// Outside a tokio runtime.
+pub fn start_with<A: Runnable, T: Transport<A::Message>>(
+    parts: NodeParts<A, T>,
+    service: Box<dyn Service<A> + Send>,
+    snapshots: Option<Snapshots>,
+) -> Result<Running<A>, NodeError> {
     let node = parts.node;
     let config = A::config(&parts.protocol, &parts.members, node)
         .map_err(|reason| NodeError::Config { node, reason })?;
     let (protocol, durable) = recover::<A>(config, parts.boot, parts.recovered, parts.durable)?;
-    let service = A::service(&parts.protocol, &parts.members, node, parts.boot);
-
     let clock = Clock::start();
     let options = parts.options;
     let bell = Arc::clone(parts.reports.bell());
@@ -167,8 +191,12 @@ pub fn start<A: Runnable, T: Transport<A::Message>>(
         &options,
     );
     let calls = Arc::clone(handle.calls());
+    let keeper = snapshots.as_ref().map(|snapshots| {
+        snapshots.reports.wakes(&service_bell);
+        Arc::clone(&snapshots.keeper)
+    });
     let host = Host::new(
-        service,
+        (service, snapshots),
         Arc::clone(&calls),
         Arc::clone(&counters),
         clock,
@@ -214,6 +242,8 @@ pub fn start<A: Runnable, T: Transport<A::Message>>(
         stopping: Arc::clone(&stopping),
         bell: Arc::clone(&bell),
         housekeeping: Housekeeping::default(),
+        keeper,
+        resting: Resting::default(),
         inputs: 0,
     };
     Ok(Running {

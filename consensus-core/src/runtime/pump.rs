@@ -3,13 +3,14 @@
 
 use super::{
     applier::{Host, Link},
-    bell::Bell,
+    bell::{Bell, lock},
     clock::{Clock, Dice},
     gateway::Calls,
     housekeeping::Housekeeping,
     inbox::{Inbox, Reads, Taken},
     node::NodeError,
     options::Options,
+    snapshots::{Resting, SnapshotKeeper},
     stats::{Counters, Status},
     transport::Transport,
     way_out::{Records, WayOut},
@@ -53,6 +54,8 @@ pub(super) struct Pump<A: Algorithm, T> {
     pub(super) stopping: Arc<AtomicBool>,
     pub(super) bell: Arc<Bell>,
     pub(super) housekeeping: Housekeeping,
+    pub(super) keeper: Option<Arc<dyn SnapshotKeeper>>,
+    pub(super) resting: Resting,
     /// How many messages, calls and requests the last batch held.
     pub(super) inputs: usize,
 }
@@ -211,10 +214,19 @@ impl<A: Algorithm, T: Transport<A::Message>> Pump<A, T> {
         let reads = self.reads();
         self.inbox.take(&mut self.taken, reads);
         let asked = match &mut self.application {
-            Application::Together(host) => reads == Reads::Everything && host.take_calls(),
+            Application::Together(host) => {
+                if let Some(reason) = host.broken() {
+                    let reason = reason.into();
+                    return Err(NodeError::Restore { reason });
+                }
+                reads == Reads::Everything && host.take_calls()
+            }
             Application::Apart(link, _) => {
                 if link.ended.load(SeqCst) {
-                    return Err(NodeError::Panicked { task: "service" });
+                    return Err(match lock(&link.broken).take() {
+                        Some(reason) => NodeError::Restore { reason },
+                        None => NodeError::Panicked { task: "service" },
+                    });
                 }
                 if self.requests.is_empty() {
                     link.take_requests(&mut self.requests);
@@ -432,6 +444,12 @@ impl<A: Algorithm, T: Transport<A::Message>> Pump<A, T> {
         if let Some(before) = reclaim {
             self.protocol
                 .handle(now, Input::Reclaim(before), &mut self.effects);
+        }
+        if let Some(keeper) = &self.keeper {
+            let (last, durable) = (self.effects.last(), self.gate.durable());
+            if let Some(id) = self.resting.look(self.protocol.snapshot(), last, durable) {
+                keeper.rests_on(id);
+            }
         }
         self.publish(now);
     }

@@ -6,6 +6,7 @@ use consensus_core::{
     runtime::Reports,
     storage::{
         Disk, MemoryDisk, Recovered,
+        snapshots::SnapshotStore,
         wal::{self, FileSystem, Wal},
     },
 };
@@ -45,7 +46,12 @@ pub(super) struct Opened {
     pub(super) records: Vec<Recovered>,
     pub(super) durable: Lsn,
     pub(super) report: wal::Report,
+    /// Where snapshots are kept; nowhere when nothing is.
+    pub(super) snapshots: Option<SnapshotStore>,
 }
+
+/// The folder of snapshots in that of the log.
+const SNAPSHOTS: &str = "snapshots";
 
 pub(super) async fn open(
     (durability, files): (Durability, Arc<dyn FileSystem>),
@@ -63,13 +69,17 @@ pub(super) async fn open(
             records: Vec::new(),
             durable: Lsn::ZERO,
             report: wal::Report::default(),
+            snapshots: None,
         });
     };
     // Reads the whole log: not on a thread that others wait for.
     let opened = tokio::task::spawn_blocking(move || {
-        Wal::open_on(files, &dir, identity, options, reports.completion())
+        let completion = reports.completion();
+        let opened = Wal::open_on(Arc::clone(&files), &dir, identity, options, completion)?;
+        let snapshots = SnapshotStore::open(files, &dir.join(SNAPSHOTS), identity.cluster)?;
+        Ok::<_, StartError>((opened, snapshots))
     });
-    let opened = opened.await.map_err(io::Error::other)??;
+    let (opened, snapshots) = opened.await.map_err(io::Error::other)??;
     Ok(Opened {
         durable: opened.durable(GROUP),
         disk: Box::new(opened.wal),
@@ -77,5 +87,6 @@ pub(super) async fn open(
         disk_id: opened.disk,
         records: opened.records,
         report: opened.report,
+        snapshots: Some(snapshots),
     })
 }

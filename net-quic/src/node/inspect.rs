@@ -1,6 +1,7 @@
 //! What a node tells an operator about itself.
 
 use crate::Stats;
+use crate::snapshots::{Depot, Transfer};
 use consensus_core::{Boot, DiskId, NodeId, runtime::Watch};
 use serde_json::json;
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
@@ -13,12 +14,15 @@ pub(super) struct Inspected {
     pub(super) disk: DiskId,
     pub(super) watch: Watch,
     pub(super) stats: Arc<Stats>,
+    pub(super) depot: Option<Arc<Depot>>,
 }
 
 impl Inspected {
     /// As JSON. Fields may be added, never renamed.
     pub(super) fn text(&self, connected: &[NodeId], certificate_expires: Duration) -> String {
         let status = self.watch.status();
+        let snapshots = self.depot.as_ref().map(|depot| depot.status());
+        let snapshots = snapshots.unwrap_or_default();
         let counts = self.watch.counts();
         let stages = counts.stages_us();
         let counted: BTreeMap<_, _> = counts.iter().collect();
@@ -35,6 +39,15 @@ impl Inspected {
             "disk_full": status.disk_full,
             "connected": connected,
             "certificate_expires_seconds": certificate_expires.as_secs(),
+            "snapshots": {
+                "kept": snapshots.kept,
+                "not_kept": snapshots.not_kept,
+                "sent": snapshots.sent,
+                "failed": snapshots.failed,
+                "received": snapshots.received,
+                "sending": snapshots.sending.iter().map(transfer).collect::<Vec<_>>(),
+                "receiving": snapshots.receiving.as_ref().map(transfer),
+            },
             "counts": counted,
             "stages_us": {
                 "queue": stages.queue,
@@ -46,4 +59,12 @@ impl Inspected {
         })
         .to_string()
     }
+}
+
+fn transfer(transfer: &Transfer) -> serde_json::Value {
+    json!({
+        "peer": transfer.peer.0,
+        "bytes": transfer.bytes,
+        "size": transfer.size,
+    })
 }

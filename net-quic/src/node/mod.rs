@@ -23,9 +23,12 @@
 
 mod durability;
 mod inspect;
+mod replica;
 
 pub use durability::Durability;
+pub use replica::{LogProtocol, ReplicaNode, start_replica};
 
+use crate::snapshots::{Depot, Keeper, SnapshotStatus};
 use crate::{
     Endpoint, EndpointConfig, Gateway, Identity, Inbound, Limits, LinkControl, NetError, Stats,
 };
@@ -33,9 +36,11 @@ use bytes::Bytes;
 use consensus_core::{
     Boot, ClientId, ClusterId, DiskId, GroupId, Members, NodeId, QuorumError, Sequence, Wire,
     runtime::{
-        self, Counts, Handle, Inbox, NodeError, NodeParts, Reports, Runnable, Running, Status,
+        self, Counts, Handle, Inbox, NodeError, NodeParts, Reports, Runnable, Running,
+        SnapshotReports, Snapshots, Status,
     },
-    service::Answer,
+    service::{Answer, Service},
+    storage::snapshots::SnapshotError,
     storage::wal::{self, FileSystem, FormatError, OpenError, RealFileSystem},
 };
 use rand::{TryRng, rngs::SysRng};
@@ -133,6 +138,9 @@ pub enum StartError {
     /// The log cannot be opened.
     #[error(transparent)]
     Log(#[from] OpenError),
+    /// The folder of snapshots cannot be used.
+    #[error(transparent)]
+    Snapshots(#[from] SnapshotError),
     /// The socket or the certificate is of no use.
     #[error(transparent)]
     Net(#[from] NetError),
@@ -152,6 +160,7 @@ pub struct RunningNode<A: Runnable> {
     boot: Boot,
     disk: DiskId,
     report: wal::Report,
+    depot: Option<Arc<Depot>>,
 }
 
 impl<A: Runnable> fmt::Debug for RunningNode<A> {
@@ -172,6 +181,24 @@ impl<A: Runnable> fmt::Debug for RunningNode<A> {
 /// # Panics
 /// Outside a tokio runtime.
 pub async fn start<A: Runnable>(settings: Settings<A>) -> Result<RunningNode<A>, StartError> {
+    start_with(settings, |options, members, node, boot| {
+        Box::new(A::service(options, members, node, boot))
+    })
+    .await
+}
+
+/// As [`start`], with another application's side than the harnesses': what `service` makes of the
+/// protocol's options, the members, the node and its run.
+///
+/// # Errors
+/// As [`start`].
+///
+/// # Panics
+/// Outside a tokio runtime.
+pub async fn start_with<A: Runnable>(
+    settings: Settings<A>,
+    service: impl FnOnce(&A::Options, &Members, NodeId, Boot) -> Box<dyn Service<A> + Send>,
+) -> Result<RunningNode<A>, StartError> {
     let node = settings.node;
     let members = Members::new(settings.members.keys().copied());
     let members = members.map_err(|source| StartError::Members {
@@ -206,7 +233,16 @@ pub async fn start<A: Runnable>(settings: Settings<A>) -> Result<RunningNode<A>,
     })?;
     let address = endpoint.local_address()?;
     let transport = endpoint.peers::<A::Message>(GROUP, Arrivals(inbox.clone()));
-    let running = runtime::start::<A, _>(NodeParts {
+    let told = SnapshotReports::default();
+    let depot = opened
+        .snapshots
+        .map(|store| endpoint.depot(GROUP, store, told.clone()));
+    let snapshots = depot.clone().map(|depot| Snapshots {
+        keeper: Arc::new(Keeper(depot)),
+        reports: told,
+    });
+    let service = service(&settings.protocol, &members, node, opened.boot);
+    let parts = NodeParts {
         node,
         boot: opened.boot,
         members,
@@ -218,7 +254,8 @@ pub async fn start<A: Runnable>(settings: Settings<A>) -> Result<RunningNode<A>,
         reports,
         inbox,
         transport,
-    })?;
+    };
+    let running = runtime::start_with::<A, _>(parts, service, snapshots)?;
     let inspected = inspect::Inspected {
         algorithm: A::NAME,
         node,
@@ -226,6 +263,7 @@ pub async fn start<A: Runnable>(settings: Settings<A>) -> Result<RunningNode<A>,
         disk: opened.disk_id,
         watch: running.watch(),
         stats: endpoint.stats(),
+        depot: depot.clone(),
     };
     let look = endpoint.look_later();
     endpoint.serve(Calls(running.handle().clone()), move || {
@@ -239,6 +277,7 @@ pub async fn start<A: Runnable>(settings: Settings<A>) -> Result<RunningNode<A>,
         boot: opened.boot,
         disk: opened.disk_id,
         report: opened.report,
+        depot,
     })
 }
 
@@ -287,6 +326,15 @@ impl<A: Runnable> RunningNode<A> {
     #[must_use]
     pub fn counts(&self) -> Counts {
         self.running.counts()
+    }
+
+    /// What became of its snapshots, and which are on their way. All zero where none are kept.
+    #[must_use]
+    pub fn snapshots(&self) -> SnapshotStatus {
+        self.depot
+            .as_ref()
+            .map(|depot| depot.status())
+            .unwrap_or_default()
     }
 
     /// The network's counters.

@@ -1,0 +1,5 @@
+//! Raft on real nodes: sockets, certificates, disks.
+#![allow(clippy::unwrap_used)]
+
+mod group;
+mod snapshots;
