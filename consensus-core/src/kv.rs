@@ -1,7 +1,7 @@
 //! The key-value operations that the register and the replicated-log services both understand, and
 //! their bytes: one workload and one checker for every consensus algorithm.
 
-use crate::{DecodeError, NodeId, codec, contract::register::Version};
+use crate::{DecodeError, NodeId, codec, contract::register::Version, wire};
 use bytes::Bytes;
 
 /// What a client asks of a key-value service. The body of a [`Call`](crate::service::Call).
@@ -87,6 +87,21 @@ codec! {
     }
 }
 
+impl Operation {
+    /// The body of a [`WhoLeads`](Self::WhoLeads).
+    pub const WHO_LEADS: &[u8] = &[4];
+}
+
+/// Key and value of a body that is a [`Put`](Operation::Put), with nothing copied or shared; none when it
+/// is anything else.
+#[inline]
+#[must_use]
+pub fn as_put(body: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (key, rest) = wire::split_payload(body.strip_prefix(&[2])?)?;
+    let (value, end) = wire::split_payload(rest)?;
+    end.is_empty().then_some((key, value))
+}
+
 /// Decodes a body, as [`Wire::decode`](crate::Wire::decode) does; here so that services need not
 /// name the trait.
 ///
@@ -99,7 +114,29 @@ pub fn decode(body: Bytes) -> Result<Operation, DecodeError> {
 /// Encodes any message of this module.
 #[must_use]
 pub fn encode(value: &impl crate::Wire) -> Bytes {
-    let mut bytes = alloc::vec::Vec::new();
+    let mut bytes = alloc::vec::Vec::with_capacity(64);
     value.encode(&mut bytes);
-    bytes.into()
+    // Room to spare would cost a second allocation to share.
+    Bytes::from(bytes.into_boxed_slice())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_short_cuts_agree_with_the_codec() {
+        let (key, value) = (Bytes::from_static(b"k"), Bytes::from(alloc::vec![7; 300]));
+        let put = encode(&Operation::Put {
+            key: key.clone(),
+            value: value.clone(),
+        });
+        assert_eq!(as_put(&put), Some((&key[..], &value[..])));
+        for cut in 0..put.len() {
+            assert_eq!(as_put(&put[..cut]), None, "{cut}");
+        }
+        assert_eq!(as_put(&encode(&Operation::Get { key })), None);
+        assert_eq!(as_put(&[&put[..], &[0]].concat()), None);
+        assert_eq!(encode(&Operation::WhoLeads {}), Operation::WHO_LEADS);
+    }
 }

@@ -203,6 +203,28 @@ pub fn put_varint(mut value: u64, out: &mut Vec<u8>) {
     out.push(value as u8);
 }
 
+/// Appends bytes with their length before them, as a field of [`Bytes`] is laid out.
+#[inline]
+pub fn put_payload(payload: &[u8], out: &mut Vec<u8>) {
+    put_varint(payload.len() as u64, out);
+    out.extend_from_slice(payload);
+}
+
+/// Splits what [`put_payload`] wrote from the front of `input`: for readers on the hot path, who would
+/// neither copy nor share. None when it is not there.
+#[inline]
+#[must_use]
+pub fn split_payload(input: &[u8]) -> Option<(&[u8], &[u8])> {
+    let mut length = 0u64;
+    for (i, byte) in input.iter().take(10).enumerate() {
+        length |= u64::from(byte & 0x7f).checked_shl(7 * i as u32)?;
+        if *byte < 0x80 {
+            return input[i + 1..].split_at_checked(usize::try_from(length).ok()?);
+        }
+    }
+    None
+}
+
 macro_rules! numbers {
     ($($name:ty: $inner:ty),*) => {$(
         impl Field for $name {
@@ -298,8 +320,7 @@ impl Field for Ballot {
 impl Field for Bytes {
     #[inline]
     fn put(&self, out: &mut Vec<u8>) {
-        put_varint(self.len() as u64, out);
-        out.extend_from_slice(self);
+        put_payload(self, out);
     }
     #[inline]
     fn take(input: &mut Decoder) -> Result<Self, DecodeError> {

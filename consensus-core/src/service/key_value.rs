@@ -3,7 +3,8 @@
 use crate::{
     Decoder, Field, Index, NodeId, StateMachine,
     contract::register::Version,
-    kv::{Operation, Outcome, decode, encode},
+    kv::{self, Operation, Outcome, decode, encode},
+    wire::put_payload,
 };
 use alloc::{collections::BTreeMap, vec::Vec};
 use bytes::Bytes;
@@ -11,26 +12,32 @@ use bytes::Bytes;
 /// Keys with the version and the newest value of each.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct KeyValue {
-    values: BTreeMap<Bytes, (Version, Bytes)>,
+    values: BTreeMap<Bytes, (Version, Vec<u8>)>,
 }
 
 impl KeyValue {
-    fn write(&mut self, index: Index, key: Bytes, value: Bytes) -> Outcome {
-        let entry = self.values.entry(key).or_default();
-        entry.0 = entry.0.next();
-        entry.1 = value;
+    /// The room of the value before is used again: a put of a known key allocates nothing.
+    fn write(&mut self, index: Index, key: &[u8], value: &[u8]) -> Outcome {
+        let (version, held) = match self.values.get_mut(key) {
+            Some(known) => known,
+            None => self.values.entry(Bytes::copy_from_slice(key)).or_default(),
+        };
+        *version = version.next();
+        held.clear();
+        held.extend_from_slice(value);
         Outcome::Written {
             position: index.0,
-            version: entry.0,
+            version: *version,
         }
     }
 
     fn get(&self, index: Index, key: &Bytes) -> Outcome {
-        let (version, value) = self.values.get(key).cloned().unwrap_or_default();
+        let known = self.values.get(key);
+        let (version, value) = known.map_or((Version::ZERO, &[][..]), |(v, value)| (*v, value));
         Outcome::Value {
             position: index.0,
             version,
-            value,
+            value: Bytes::copy_from_slice(value),
         }
     }
 }
@@ -38,8 +45,11 @@ impl KeyValue {
 impl StateMachine for KeyValue {
     /// What cannot be decoded is answered by an empty result.
     fn apply(&mut self, index: Index, command: &[u8]) -> Bytes {
+        if let Some((key, value)) = kv::as_put(command) {
+            return encode(&self.write(index, key, value));
+        }
         let outcome = match decode(Bytes::copy_from_slice(command)) {
-            Ok(Operation::Put { key, value }) => self.write(index, key, value),
+            Ok(Operation::Put { key, value }) => self.write(index, &key, &value),
             Ok(Operation::CompareAndSet {
                 key,
                 expected,
@@ -50,7 +60,7 @@ impl StateMachine for KeyValue {
                     .get(&key)
                     .map_or(Version::ZERO, |(version, _)| *version);
                 if newest == expected {
-                    self.write(index, key, value)
+                    self.write(index, &key, &value)
                 } else {
                     Outcome::Mismatch {
                         position: index.0,
@@ -77,8 +87,7 @@ impl StateMachine for KeyValue {
     }
 
     fn who_leads(&self, body: &[u8], leader: Option<NodeId>) -> Option<Bytes> {
-        let asked = encode(&Operation::WhoLeads {});
-        (body == asked).then(|| {
+        (body == Operation::WHO_LEADS).then(|| {
             let node = leader.unwrap_or(NodeId(0));
             encode(&Outcome::Leader { node })
         })
@@ -92,7 +101,7 @@ impl StateMachine for KeyValue {
         for (key, (version, value)) in &self.values {
             key.put(&mut chunk);
             version.put(&mut chunk);
-            value.put(&mut chunk);
+            put_payload(value, &mut chunk);
             if chunk.len() >= 64 * 1024 {
                 chunks.push(core::mem::take(&mut chunk).into());
             }
@@ -114,7 +123,7 @@ impl StateMachine for KeyValue {
                         key,
                         (
                             Version::take(&mut input)?,
-                            <Bytes as Field>::take(&mut input)?,
+                            <Bytes as Field>::take(&mut input)?.into(),
                         ),
                     ))
                 };

@@ -276,13 +276,12 @@ impl<S: StateMachine + 'static> LogService<S> {
             self.sessions.open(index, client);
             return Answer::Done(Bytes::new());
         }
-        match self.sessions.admit(index, client, sequence) {
-            Admission::Execute => {
-                let result = self.machine.apply(index, body);
-                self.sessions.record(client, sequence, result.clone());
-                Answer::Done(result)
-            }
-            Admission::Repeat(result) => Answer::Done(result),
+        let machine = &mut self.machine;
+        match self
+            .sessions
+            .once(index, client, sequence, || machine.apply(index, body))
+        {
+            Admission::Executed(result) | Admission::Repeated(result) => Answer::Done(result),
             Admission::Expired => Answer::Refused(Refusal::SessionExpired),
         }
     }
