@@ -77,7 +77,14 @@ fn is_comparable(a: &Run, b: &Run) -> bool {
     let faults = |run: &Run| -> Vec<_> {
         run.faults
             .iter()
-            .map(|f| (f.kind.clone(), f.target.clone(), f.at_s.to_bits()))
+            // When it really was differs by milliseconds from when it was to be.
+            .map(|f| {
+                (
+                    f.kind.clone(),
+                    f.target.clone(),
+                    (f.at_s * 10.0).round() as i64,
+                )
+            })
             .collect()
     };
     let key = |run: &Run| {

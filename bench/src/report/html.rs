@@ -4,21 +4,24 @@ use super::{
     chart,
     group::{Group, groups},
     json::{Environment, Latency, Report, Run},
-    table::{grouped, micros, outage, setting},
+    table::{grouped, load, micros, outage, place_of, setting},
 };
 use maud::{DOCTYPE, Markup, PreEscaped, html};
+use std::collections::BTreeMap;
 
 const STYLE: &str = "
 :root { color-scheme: light dark; --ink: #1c1f23; --paper: #fff; --faint: #667; --line: #d5d8dd; --bad: #b3261e; --warn: #8a5a00 }
 @media (prefers-color-scheme: dark) { :root { --ink: #e4e6ea; --paper: #15181c; --faint: #99a; --line: #363b43; --bad: #ff8a80; --warn: #e8b64c } }
 body { font: 15px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--paper); max-width: 76rem; margin: 2rem auto; padding: 0 1rem }
+caption { text-align: left; color: var(--faint); padding: .25rem 0 } .wide:focus-visible { outline: 2px solid var(--faint) }
 h1 { font-size: 1.5rem } h2 { font-size: 1.15rem; margin-top: 2rem }
 code, pre { font-family: ui-monospace, monospace; font-size: .9em } pre { overflow-x: auto; padding: .6rem; border: 1px solid var(--line) }
 .wide { overflow-x: auto } table { border-collapse: collapse; font-variant-numeric: tabular-nums }
-th, td { text-align: right; padding: .25rem .7rem; border-bottom: 1px solid var(--line); white-space: nowrap }
-th:first-child, td:first-child, td.text, th.text { text-align: left } th { font-weight: 600; color: var(--faint) }
+th, td { text-align: right; padding: .25rem .5rem; border-bottom: 1px solid var(--line); white-space: nowrap }
+th:first-child, td:first-child, td.text, th.text { text-align: left } thead th, th[scope=row] { font-weight: 600 } thead th { color: var(--faint) }
 tr.invalid td { color: var(--faint) } .bad { color: var(--bad) } .warn { color: var(--warn) } .faint { color: var(--faint) }
 svg { width: 100%; height: auto; max-width: 60rem } svg text { fill: var(--ink) }
+@media print { body { max-width: none; margin: 0; font-size: 11px } .wide { overflow: visible } th, td { padding: .15rem .35rem } h2 { break-after: avoid } svg, table { break-inside: avoid } .key i { print-color-adjust: exact } }
 .key { display: flex; flex-wrap: wrap; gap: .3rem 1.2rem } .key i { display: inline-block; width: 1em; height: .7em; margin-right: .4em }
 ";
 
@@ -35,32 +38,70 @@ pub fn page(report: &Report) -> String {
                 title { "Cluster report" }
                 style { (PreEscaped(STYLE)) }
             }
-            body {
+            body { main {
                 h1 { "Cluster report" }
-                pre { code { (report.command) } }
+                pre tabindex="0" { code { (report.command) } }
                 (comparison(&groups))
                 (verdicts(&groups))
                 (drawings(&groups))
                 (costs(&groups))
                 (faults(&groups))
                 (environment(&report.environment))
-            }
+            } }
         }
     };
     page.into_string()
 }
 
+/// The load, where it is the same everywhere.
+fn shared<'a>(groups: &'a [Group<'a>]) -> Option<String> {
+    let mut loads = groups.iter().map(|group| load(group.first()));
+    let first = loads.next()?;
+    loads.all(|load| load == first).then_some(first)
+}
+
+/// What tells one row from another: all of the setting, or what is not said once for all.
+fn named(groups: &[Group<'_>], run: &Run) -> String {
+    if shared(groups).is_some() {
+        place_of(run)
+    } else {
+        setting(run)
+    }
+}
+
+/// A table that scrolls by itself when it is too wide, by the keyboard too.
+fn wide(name: &str, heads: &[&str], rows: &Markup) -> Markup {
+    html! {
+        div.wide tabindex="0" role="region" aria-label=(name) { table {
+            thead { tr { @for (at, head) in heads.iter().enumerate() {
+                th.text[at < 2] scope="col" { (head) }
+            } } }
+            tbody { (rows) }
+        } }
+    }
+}
+
 fn comparison(groups: &[Group<'_>]) -> Markup {
+    let heads = [
+        "algorithm",
+        "setting",
+        "rank",
+        "operations/s",
+        "p50",
+        "p90",
+        "p99",
+        "p99.9",
+        "max",
+        "service p50",
+        "failed",
+        "aborted",
+        "timed out",
+    ];
+    let rows = html! { @for group in groups { (comparison_row(groups, group)) } };
     html! {
         h2 { "Comparison" }
-        div.wide { table {
-            tr {
-                th { "algorithm" } th.text { "setting" } th { "operations/s" }
-                th { "p50" } th { "p90" } th { "p99" } th { "p99.9" } th { "max" } th { "service p50" }
-                th { "failed" } th { "aborted" } th { "timed out" } th { "rank" }
-            }
-            @for group in groups { (comparison_row(group)) }
-        } }
+        @if let Some(load) = shared(groups) { p { "All under the same load: " (load) "." } }
+        (wide("Comparison", &heads, &rows))
         p.faint {
             "Response time counts from the intended start of an operation; service time from when it was "
             "sent. Of repetitions the median, and the 95 % bootstrap interval in brackets. Baselines and "
@@ -69,12 +110,19 @@ fn comparison(groups: &[Group<'_>]) -> Markup {
     }
 }
 
-fn comparison_row(group: &Group<'_>) -> Markup {
+fn comparison_row(groups: &[Group<'_>], group: &Group<'_>) -> Markup {
     let run = group.first();
     let time = |of: fn(&Latency) -> u64| micros(group.median(|run| of(&run.latency_us) as f64));
     html! {
         tr.invalid[!group.is_valid()] {
-            td { (run.algorithm) } td.text { (setting(run)) }
+            th.text scope="row" { (run.algorithm) } td.text { (named(groups, run)) }
+            td {
+                @match group.rank {
+                    Some(rank) => { "#" (rank) }
+                    None if run.is_baseline() && group.is_valid() => { "baseline" }
+                    None => { span.bad { "invalid" } }
+                }
+            }
             @if group.is_safe() {
                 td { (group.throughput()) }
                 td { (time(|l| l.p50)) } td { (time(|l| l.p90)) } td { (time(|l| l.p99)) }
@@ -86,27 +134,33 @@ fn comparison_row(group: &Group<'_>) -> Markup {
             } @else {
                 td.text colspan="10" { "no figures: a safety property was broken" }
             }
-            td {
-                @match group.rank {
-                    Some(rank) => { "#" (rank) }
-                    None if run.is_baseline() && group.is_valid() => { "baseline" }
-                    None => { span.bad { "invalid" } }
-                }
-            }
         }
     }
 }
 
 fn verdicts(groups: &[Group<'_>]) -> Markup {
     let runs = || groups.iter().flat_map(|group| &group.runs);
+    let repeated = runs().any(|run| run.repetition > 0);
+    // What is said of many runs is said once.
+    let mut said: BTreeMap<(bool, &str), Vec<String>> = BTreeMap::new();
+    for run in runs() {
+        for reason in &run.verdict.reasons {
+            let name = match run.repetition {
+                0 if !repeated => run.algorithm.clone(),
+                repetition => format!("{}, repetition {repetition}", run.algorithm),
+            };
+            let names = said.entry((run.verdict.valid, reason)).or_default();
+            if !names.contains(&name) {
+                names.push(name);
+            }
+        }
+    }
     html! {
         h2 { "Verdicts" }
         ul {
-            @for run in runs() { @for reason in &run.verdict.reasons {
-                li class=(if run.verdict.valid { "warn" } else { "bad" }) {
-                    (run.algorithm) ", repetition " (run.repetition) ": " (reason)
-                }
-            } }
+            @for ((valid, reason), names) in &said {
+                li class=(if *valid { "warn" } else { "bad" }) { (names.join(", ")) ": " (reason) }
+            }
             @for run in runs() { @if let Some(check) = &run.check {
                 li class=[(!check.ok).then_some("bad")] {
                     (run.algorithm) ", repetition " (run.repetition) ": " (check.kind) " check of "
@@ -130,13 +184,21 @@ fn drawings(groups: &[Group<'_>]) -> Markup {
         p.key { @for (series, run) in &shown {
             span {
                 i style={ "background:" (chart::color(*series)) } {}
-                (run.algorithm) ", " (setting(run)) @if !run.verdict.valid { " (invalid)" }
+                (run.algorithm) ", " (named(groups, run)) @if !run.verdict.valid { " (invalid)" }
             }
         } }
     };
     html! {
-        h2 { "Response time by percentile" }
+        h2 { "Response time over throughput" }
         (key)
+        @match chart::load(&curves(groups)) {
+            Some(svg) => (PreEscaped(svg)),
+            None => p { "No operation was recorded." },
+        }
+        p.faint {
+            "Dots are medians, lines reach up to the 99th percentile. Further down and to the right is better."
+        }
+        h2 { "Response time by percentile" }
         @match chart::latency(&shown) {
             Some(svg) => (PreEscaped(svg)),
             None => p { "No operation was recorded." },
@@ -150,31 +212,63 @@ fn drawings(groups: &[Group<'_>]) -> Markup {
     }
 }
 
+/// Loads of one algorithm in one place are one curve, in the colour of the first.
+fn curves(groups: &[Group<'_>]) -> Vec<(usize, Vec<chart::Point>)> {
+    let mut curves: Vec<(String, usize, Vec<chart::Point>)> = Vec::new();
+    let safe = groups
+        .iter()
+        .enumerate()
+        .filter(|(_, group)| group.is_safe());
+    for (series, group) in safe {
+        let name = format!("{} {}", group.first().algorithm, place_of(group.first()));
+        let point = (
+            group.median(|run| run.throughput_ops),
+            group.median(|run| run.latency_us.p50 as f64),
+            group.median(|run| run.latency_us.p99 as f64),
+        );
+        match curves.iter_mut().find(|(known, ..)| *known == name) {
+            Some((.., points)) => points.push(point),
+            None => curves.push((name, series, vec![point])),
+        }
+    }
+    let curves = curves.into_iter();
+    curves.map(|(_, series, points)| (series, points)).collect()
+}
+
 fn costs(groups: &[Group<'_>]) -> Markup {
+    let heads = [
+        "algorithm",
+        "setting",
+        "messages",
+        "bytes",
+        "syncs",
+        "CPU",
+        "queue",
+        "sync",
+        "network",
+        "apply",
+        "largest node",
+    ];
+    let rows = html! {
+        @for group in groups.iter().filter(|group| group.is_safe()) {
+            @let run = group.first();
+            tr.invalid[!group.is_valid()] {
+                th.text scope="row" { (run.algorithm) } td.text { (named(groups, run)) }
+                td { (format!("{:.2}", group.median(|run| run.per_operation.messages))) }
+                td { (grouped(group.median(|run| run.per_operation.bytes))) }
+                td { (format!("{:.3}", group.median(|run| run.per_operation.syncs))) }
+                td { (micros(group.median(|run| run.per_operation.cpu_us))) }
+                td { (micros(group.median(|run| run.stages_us.queue))) }
+                td { (micros(group.median(|run| run.stages_us.sync))) }
+                td { (micros(group.median(|run| run.stages_us.network))) }
+                td { (micros(group.median(|run| run.stages_us.apply))) }
+                td { (grouped(group.median(|run| run.rss_bytes_max as f64) / 1_048_576.0)) " MiB" }
+            }
+        }
+    };
     html! {
         h2 { "Cost of one operation, all nodes together" }
-        div.wide { table {
-            tr {
-                th { "algorithm" } th.text { "setting" } th { "messages" } th { "bytes" } th { "syncs" }
-                th { "CPU" } th { "queue" } th { "sync" } th { "network" } th { "apply" }
-                th { "largest node" }
-            }
-            @for group in groups.iter().filter(|group| group.is_safe()) {
-                @let run = group.first();
-                tr.invalid[!group.is_valid()] {
-                    td { (run.algorithm) } td.text { (setting(run)) }
-                    td { (format!("{:.2}", group.median(|run| run.per_operation.messages))) }
-                    td { (grouped(group.median(|run| run.per_operation.bytes))) }
-                    td { (format!("{:.3}", group.median(|run| run.per_operation.syncs))) }
-                    td { (micros(group.median(|run| run.per_operation.cpu_us))) }
-                    td { (micros(group.median(|run| run.stages_us.queue))) }
-                    td { (micros(group.median(|run| run.stages_us.sync))) }
-                    td { (micros(group.median(|run| run.stages_us.network))) }
-                    td { (micros(group.median(|run| run.stages_us.apply))) }
-                    td { (grouped(group.median(|run| run.rss_bytes_max as f64) / 1_048_576.0)) " MiB" }
-                }
-            }
-        } }
+        (wide("Cost of one operation", &heads, &rows))
     }
 }
 
@@ -186,14 +280,17 @@ fn faults(groups: &[Group<'_>]) -> Markup {
     html! {
         h2 { "Faults" }
         table {
-            tr { th { "algorithm" } th { "repetition" } th.text { "faults" } th { "outage" } }
+            thead { tr {
+                th scope="col" { "algorithm" } th scope="col" { "repetition" }
+                th.text scope="col" { "faults" } th scope="col" { "outage" }
+            } }
             @for run in runs().filter(|run| !run.faults.is_empty()) {
                 tr {
-                    td { (run.algorithm) } td { (run.repetition) }
+                    th.text scope="row" { (run.algorithm) } td { (run.repetition) }
                     td.text { @for fault in &run.faults {
                         (fault.kind) " " (fault.target)
                         @if let Some(node) = fault.node { " (node " (node) ")" }
-                        " at " (fault.at_s) " s" br;
+                        " at " (format!("{:.2}", fault.at_s)) " s" br;
                     } }
                     td { @if run.is_safe() { (outage(run)) } @else { "–" } }
                 }
@@ -214,11 +311,11 @@ fn environment(environment: &Environment) -> Markup {
     html! {
         h2 { "Environment" }
         table {
-            tr { th { "commit" } td.text { code { (git) } } }
-            tr { th { "compiler" } td.text { (rustc) } }
-            tr { th { "processor" } td.text { (cpu) ", " (cores) " cores" } }
-            tr { th { "kernel" } td.text { (kernel) } }
-            tr { th { "oversubscribed" } td.text { @if *oversubscribed { "yes" } @else { "no" } } }
+            tr { th scope="row" { "commit" } td.text { code { (git) } } }
+            tr { th scope="row" { "compiler" } td.text { (rustc) } }
+            tr { th scope="row" { "processor" } td.text { (cpu) ", " (cores) " cores" } }
+            tr { th scope="row" { "kernel" } td.text { (kernel) } }
+            tr { th scope="row" { "oversubscribed" } td.text { @if *oversubscribed { "yes" } @else { "no" } } }
         }
     }
 }

@@ -161,6 +161,11 @@ pub(super) fn setting(run: &Run) -> String {
     format!("{} × {}, {}", nodes(run), disk(run), load(run))
 }
 
+/// The same without the load, where that is said once for all.
+pub(super) fn place_of(run: &Run) -> String {
+    format!("{} × {}", nodes(run), disk(run))
+}
+
 fn nodes(run: &Run) -> u32 {
     if run.is_baseline() { 1 } else { run.nodes }
 }
@@ -172,7 +177,7 @@ const fn disk(run: &Run) -> &'static str {
     }
 }
 
-fn load(run: &Run) -> String {
+pub(super) fn load(run: &Run) -> String {
     let clients = match run.rate {
         None => format!("{} clients closed", run.clients),
         Some(rate) => format!("{} /s open", grouped(rate)),

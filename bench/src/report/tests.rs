@@ -104,7 +104,12 @@ fn the_page_asks_nobody_for_anything() {
         assert!(!page.contains(reference), "{reference}");
     }
     assert!(page.contains("prefers-color-scheme: dark"));
-    assert_eq!(page.matches("<svg").count(), 2);
+    assert_eq!(page.matches("<svg").count(), 3);
+    assert_eq!(
+        page.matches("aria-label=").count(),
+        3 + 2,
+        "drawings and wide tables have names"
+    );
 }
 
 #[test]
