@@ -83,14 +83,18 @@ pub(crate) enum BulkError {
     Stalled(Duration),
     #[error("the receiver refuses it: {0}")]
     Refused(String),
-    #[error("the other side says what makes no sense there: {0:?}")]
-    Nonsense(Option<Word>),
+    #[error("the other side says `{0}`, which makes no sense there")]
+    Nonsense(&'static str),
     #[error(transparent)]
     File(#[from] SnapshotError),
 }
 
 fn lost(error: impl ToString) -> BulkError {
     BulkError::Lost(error.to_string())
+}
+
+fn nonsense(word: Option<&Word>) -> BulkError {
+    BulkError::Nonsense(word.map_or("nothing", Wire::kind))
 }
 
 async fn say(stream: &mut SendStream, word: &Word) -> Result<(), BulkError> {
@@ -136,7 +140,7 @@ pub(crate) async fn send(
         Some(Word::Go { offset }) => offset,
         Some(Word::Have) => return Ok(()),
         Some(Word::No { why }) => return Err(BulkError::Refused(why)),
-        other => return Err(BulkError::Nonsense(other)),
+        other => return Err(nonsense(other.as_ref())),
     };
     let writing = write(shared, depot, stream, manifest.id, offset);
     let reading = progress(depot, &mut answers, to, manifest.id, patience);
@@ -189,7 +193,7 @@ async fn progress(
             Some(Word::Whole) => return Ok(()),
             Some(Word::No { why }) => return Err(BulkError::Refused(why)),
             None => return Err(lost("the receiver has ended it")),
-            other => return Err(BulkError::Nonsense(other)),
+            other => return Err(nonsense(other.as_ref())),
         }
     }
 }
@@ -212,7 +216,7 @@ pub(crate) async fn receive(
             manifest,
         }) = offer
         else {
-            return Err(BulkError::Nonsense(offer));
+            return Err(nonsense(offer.as_ref()));
         };
         let depot = shared.depot(group);
         let depot =

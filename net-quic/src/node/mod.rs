@@ -292,6 +292,12 @@ impl<A: Runnable> RunningNode<A> {
         self.address
     }
 
+    /// Who it is.
+    #[must_use]
+    pub const fn id(&self) -> NodeId {
+        self.running.node()
+    }
+
     /// Which run of the node this is.
     #[must_use]
     pub const fn boot(&self) -> Boot {
