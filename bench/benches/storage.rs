@@ -55,7 +55,7 @@ fn folder(name: &str) -> PathBuf {
 
 /// Appends `batch` records from `next` on and waits for the last.
 fn round(disk: &mut impl Disk, told: &Receiver<Lsn>, next: &mut u64, batch: u64) {
-    let mut append = Append::new(GroupId(0), Lsn(*next));
+    let mut append = Append::in_buffer(GroupId(0), Lsn(*next), disk.buffer());
     for _ in 0..batch {
         append.push(|out| out.extend_from_slice(&PAYLOAD));
     }

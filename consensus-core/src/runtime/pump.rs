@@ -382,11 +382,12 @@ impl<A: Algorithm, T: Transport<A::Message>> Pump<A, T> {
         let group: GroupId = self.records.reports.group();
         let (last, forced, records) = self.effects.take_records();
         let first = Lsn(last.0 + 1 - records.len() as u64);
-        let mut append = Append::new(group, first);
+        let mut append = Append::in_buffer(group, first, self.records.disk.buffer());
         self.counters.records.add(records.len() as u64);
         for record in records {
             if append.bytes.len() > APPEND_BYTES {
-                let next = Append::new(group, append.last().next());
+                let buffer = self.records.disk.buffer();
+                let next = Append::in_buffer(group, append.last().next(), buffer);
                 self.records.append(mem::replace(&mut append, next));
             }
             append.push(|bytes| record.encode(bytes));

@@ -45,6 +45,17 @@ impl Append {
         }
     }
 
+    /// The same, whose records are encoded into `buffer`: what it holds is discarded, the room it has
+    /// is used, such as that of [`Disk::buffer`].
+    #[must_use]
+    pub fn in_buffer(group: GroupId, first: Lsn, mut buffer: Vec<u8>) -> Self {
+        buffer.clear();
+        Self {
+            bytes: buffer,
+            ..Self::new(group, first)
+        }
+    }
+
     /// Adds a record by letting `encode` write its bytes.
     pub fn push(&mut self, encode: impl FnOnce(&mut Vec<u8>)) {
         encode(&mut self.bytes);
@@ -124,6 +135,11 @@ pub trait Disk: Send + 'static {
     fn release(&mut self, group: GroupId, before: Lsn);
     /// Bytes handed over and not yet on disk. The driver stops reading from peers above a bound.
     fn backlog(&self) -> usize;
+    /// A buffer for the next batch: of a batch that is on disk already, where the disk has one left.
+    /// Fresh memory costs a large batch as much as its checksum.
+    fn buffer(&mut self) -> Vec<u8> {
+        Vec::new()
+    }
     /// The group's log is longer than the disk would like: the driver passes
     /// [`Input::Reclaim`](crate::Input::Reclaim) with this number until it is released.
     fn reclaim(&self, group: GroupId) -> Option<Lsn> {

@@ -5,12 +5,17 @@ use crate::{
     faults::with,
     faulty_disk::FaultyDisk,
     mistaken::{damage, segments, small},
-    simulated::{dir, fill, formatted, groups, open, payload, recovered, segment, try_open},
-    support::{GROUP, Reports, put},
+    simulated::{
+        dir, fill, formatted, groups, open, open_with, payload, recovered, segment, try_open,
+    },
+    support::{GROUP, Reports, contents, put, quiet, record},
 };
 use consensus_core::{
     Lsn,
-    storage::{Disk, wal::OpenError},
+    storage::{
+        Append, Disk,
+        wal::{OpenError, Options, Wal, places_on},
+    },
 };
 
 /// ST-02, S1, S2: every image of a crash that left a torn tail is opened, one more record is
@@ -111,4 +116,83 @@ fn st_05_a_damaged_record_is_never_denied() {
             assert_eq!(damage(&disk).lost, Some((GROUP, Lsn(3))));
         }
     }
+}
+
+/// Large records, which are written from where the driver put them, between small ones in one group:
+/// whole after a crash, after a disk that was full in the middle of one, and not without notice when
+/// a bit of any of them flips.
+#[test]
+fn large_records_among_small_ones_are_one_group() {
+    let sizes = [10, 40_000, 20, 100_000, 0, 33_000];
+    let bytes = |lsn: usize| vec![lsn as u8; sizes[lsn - 1]];
+    let options = Options {
+        segment_bytes: 1 << 20,
+        ..quiet()
+    };
+    for full_write in [None, Some(3), Some(5)] {
+        let disk = formatted();
+        let reports = Reports::default();
+        let mut opened = open_with(&disk, &reports, options).unwrap();
+        // While one sync stands still, all the others come together.
+        disk.stall(true);
+        put_all(&mut opened.wal, &[vec![7]], 1);
+        while disk.state().pending() == 0 {
+            std::thread::yield_now();
+        }
+        let records: Vec<_> = (1..=sizes.len()).map(bytes).collect();
+        put_all(&mut opened.wal, &records, 2);
+        with(&disk, |faults| faults.full_write = full_write);
+        disk.stall(false);
+        reports.until_durable(1 + sizes.len() as u64);
+        let image = disk.state().crash(0);
+        drop(opened);
+        let found = contents(
+            &open_with(&image, &Reports::default(), options)
+                .unwrap()
+                .records,
+        );
+        assert_eq!(found.len(), 7);
+        assert!((2..).zip(records).eq(found.into_iter().skip(1)));
+
+        let disk = disk.copy();
+        let places = places_on(&disk, dir()).unwrap();
+        for place in places.iter().filter(|place| place.bytes > 0) {
+            let disk = disk.copy();
+            disk.damage(&place.file, |bytes| {
+                bytes[(place.offset + place.bytes / 2) as usize] ^= 1;
+            });
+            let Err(OpenError::Damaged(damage)) = open_with(&disk, &Reports::default(), options)
+            else {
+                panic!("a flipped bit in record {} is missed", place.lsn);
+            };
+            assert_eq!(damage.file, place.file);
+        }
+    }
+}
+
+/// Each record as a batch of its own.
+fn put_all(wal: &mut Wal, records: &[Vec<u8>], first: u64) {
+    for (lsn, bytes) in (first..).zip(records) {
+        wal.append(record(lsn, bytes));
+    }
+}
+
+/// A buffer comes back when its batch is on disk, and is used for the next one.
+#[test]
+fn a_large_buffer_is_used_again() {
+    let disk = formatted();
+    let (mut opened, reports) = open(&disk);
+    assert_eq!(opened.wal.buffer().capacity(), 0);
+    put(&mut opened.wal, &reports, 1, &vec![1; 100_000]);
+    // What was told is a moment later than what was given back.
+    let buffer = opened.wal.buffer();
+    assert!(buffer.capacity() >= 100_000);
+    let mut append = Append::in_buffer(GROUP, Lsn(2), buffer);
+    append.push(|out| out.extend_from_slice(b"small"));
+    append.forced = true;
+    opened.wal.append(append);
+    reports.until_durable(2);
+    drop(opened);
+    let (opened, _) = open(&disk);
+    assert_eq!(contents(&opened.records)[1], (2, b"small".to_vec()));
 }

@@ -205,7 +205,9 @@ impl State {
 
     /// The disk after a crash that keeps the changes whose bit is set in `kept`.
     pub(crate) fn crash(&self, kept: u64) -> FaultyDisk {
-        let mut bits = (0..).map(|bit| kept >> bit & 1 == 1);
+        // Of more changes than there are bits, all are kept or none.
+        let bit = |bit| kept.checked_shr(bit).map(|bits| bits & 1 == 1);
+        let mut bits = (0..).map(|at| bit(at).unwrap_or(kept == u64::MAX));
         let mut keep = move || bits.next().unwrap_or(false);
         let mut image = State {
             live: self.durable.clone(),

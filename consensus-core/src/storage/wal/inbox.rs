@@ -49,7 +49,13 @@ pub(super) struct Inbox {
     broken: AtomicBool,
     long: AtomicBool,
     reclaim: Mutex<BTreeMap<GroupId, Lsn>>,
+    /// Buffers of large batches that are on disk.
+    spare: Mutex<Vec<Vec<u8>>>,
 }
+
+/// So many buffers of at most so many bytes are kept.
+const SPARES: usize = 2;
+const SPARE_BYTES: usize = 4 << 20;
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // Nothing panics while it holds one of these.
@@ -162,6 +168,19 @@ impl Inbox {
     pub(super) fn close(&self) {
         self.broken.store(true, Ordering::Release);
         locked(&self.inner).commands = Vec::new();
+    }
+
+    /// A buffer that was given back; an empty one where there is none.
+    pub(super) fn spare(&self) -> Vec<u8> {
+        locked(&self.spare).pop().unwrap_or_default()
+    }
+
+    /// Keeps a buffer for the next batch.
+    pub(super) fn give_back(&self, buffer: Vec<u8>) {
+        let mut spare = locked(&self.spare);
+        if spare.len() < SPARES && buffer.capacity() <= SPARE_BYTES {
+            spare.push(buffer);
+        }
     }
 
     pub(super) fn set_reclaim(&self, reclaim: BTreeMap<GroupId, Lsn>) {

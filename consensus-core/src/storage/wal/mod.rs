@@ -14,8 +14,8 @@
 //!                      before ends
 //! ```
 //!
-//! A *group* is everything that was queued when the sync before it ended: one write, one
-//! `fdatasync`. One group at a time is on its way, so **a group on disk says that all before it had
+//! A *group* is everything that was queued when the sync before it ended: one write (three where a
+//! large batch is written from where it lies), one `fdatasync`. One group at a time is on its way, so **a group on disk says that all before it had
 //! been synced: it seals them**. When nothing follows for a few milliseconds an empty group is
 //! written, the *seal*; a clean stop writes one too.
 //!
@@ -74,7 +74,7 @@ use inbox::{Command, Inbox};
 use layout::{FILE_MAX, GroupBuffer};
 use std::{
     boxed::Box, collections::BTreeMap, fmt, path::Path, sync::Arc, thread::JoinHandle,
-    time::Duration,
+    time::Duration, vec::Vec,
 };
 
 /// Whose log.
@@ -217,6 +217,10 @@ impl Disk for Wal {
 
     fn backlog(&self) -> usize {
         self.inbox.backlog()
+    }
+
+    fn buffer(&mut self) -> Vec<u8> {
+        self.inbox.spare()
     }
 
     fn reclaim(&self, group: GroupId) -> Option<Lsn> {

@@ -167,7 +167,7 @@ mod tests {
         append.push(|out| out.extend_from_slice(b"payload"));
         let mut group = GroupBuffer::default();
         group.start(&[]);
-        group.append(&append);
+        group.append(append);
         group.finish(seed, 512, 1, 0);
         group.forge(seed, 512, change);
         bytes.extend_from_slice(group.bytes());

@@ -123,9 +123,9 @@ impl Writer {
             first = false;
             match state.waiting.pop_front() {
                 Some(Command::Append(append)) => {
-                    state.group.append(&append);
                     state.bytes += append.bytes.len();
                     note(&mut state.written, &append);
+                    state.group.append(append);
                 }
                 Some(Command::Release(group, before)) => {
                     state.group.release(group, before);
@@ -182,17 +182,19 @@ impl Writer {
             self.state
                 .group
                 .finish(segment.seed, segment.end, self.sequence + 1, self.chain);
-        let end = segment.end + group.bytes.len() as u64;
+        let length = group.length();
+        let end = segment.end + length;
         let path = &segment.path;
-        let mut written = write_all(&*segment.file, group.bytes, segment.end);
+        let mut at = segment.end;
+        let mut written = group.pieces().try_for_each(|piece| {
+            let place = at;
+            at += piece.len() as u64;
+            write_all(&*segment.file, piece, place)
+        });
         // Overwriting zeros costs a sync less than writing into room that was only set aside, whose
         // extent must be marked as written; large groups are their own remedy.
         let ahead = self.options.zero_ahead;
-        if written.is_ok()
-            && end > segment.zeroed
-            && end < segment.length
-            && (group.bytes.len() as u64) < ahead / 4
-        {
+        if written.is_ok() && end > segment.zeroed && end < segment.length && length < ahead / 4 {
             let to = (end + ahead).min(segment.length);
             if (self.state.zeros.len() as u64) < to - end {
                 self.state.zeros = zeros(ahead);
@@ -230,6 +232,9 @@ impl Writer {
         }
         state.unsealed = Some(Instant::now());
         self.inbox.written(state.bytes);
+        for buffer in state.group.spent() {
+            self.inbox.give_back(buffer);
+        }
         for (group, last) in &state.acknowledged {
             self.completion.durable(*group, *last);
         }

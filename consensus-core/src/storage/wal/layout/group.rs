@@ -18,10 +18,19 @@ fn start(seed: u32, offset: u64, sequence: u64) -> u32 {
 const KIND_RECORDS: u8 = 1;
 const KIND_RELEASE: u8 = 2;
 
+/// Records of so many bytes are written from where the driver put them: to copy them would cost as
+/// much as to sum them up.
+const LARGE: usize = 32 << 10;
+
 /// A group while it is put together. Its buffer is used again and again.
 #[derive(Debug, Default)]
 pub(in super::super) struct GroupBuffer {
+    /// Everything but large records, and padding once it is finished.
     bytes: Vec<u8>,
+    /// Large records, each with the place in `bytes` before which it stands.
+    large: Vec<(usize, Vec<u8>)>,
+    /// Of `bytes`, without padding.
+    inline: usize,
     frames: u32,
     sealed: u32,
 }
@@ -29,14 +38,36 @@ pub(in super::super) struct GroupBuffer {
 /// A group that is ready to be written.
 #[derive(Debug)]
 pub(in super::super) struct Finished<'a> {
-    pub(in super::super) bytes: &'a [u8],
+    bytes: &'a [u8],
+    large: &'a [(usize, Vec<u8>)],
     pub(in super::super) chain: u32,
+}
+
+impl Finished<'_> {
+    /// Its bytes, piece by piece.
+    pub(in super::super) fn pieces(&self) -> impl Iterator<Item = &[u8]> {
+        let begins = core::iter::once(0).chain(self.large.iter().map(|(at, _)| *at));
+        let ends = self.large.iter().map(|(at, _)| *at);
+        let inline = begins.zip(ends.chain([self.bytes.len()]));
+        let inline = inline.map(|(begin, end)| &self.bytes[begin..end]);
+        let large = self.large.iter().map(|(_, bytes)| Some(&bytes[..]));
+        inline
+            .zip(large.chain([None]))
+            .flat_map(|(inline, large)| [Some(inline), large])
+            .flatten()
+    }
+
+    /// How many there are, padding included.
+    pub(in super::super) fn length(&self) -> u64 {
+        self.pieces().map(|piece| piece.len() as u64).sum()
+    }
 }
 
 impl GroupBuffer {
     /// Starts a group that follows an acknowledged one, of whose records `sealed` are the newest.
     pub(in super::super) fn start(&mut self, sealed: &[(GroupId, Lsn)]) {
         self.bytes.clear();
+        self.large.clear();
         self.bytes.resize(GROUP_FIXED, 0);
         for (group, lsn) in sealed {
             self.bytes.extend_from_slice(&group.0.to_le_bytes());
@@ -44,11 +75,13 @@ impl GroupBuffer {
         }
         self.sealed = sealed.len() as u32;
         self.frames = 0;
+        self.inline = self.bytes.len();
     }
 
     /// Bytes so far.
     pub(in super::super) fn length(&self) -> u64 {
-        self.bytes.len() as u64
+        let large: usize = self.large.iter().map(|(_, bytes)| bytes.len()).sum();
+        (self.inline + large) as u64
     }
 
     /// Bytes that `append` will take.
@@ -56,18 +89,24 @@ impl GroupBuffer {
         (FRAME_FIXED + 4 * append.count() + append.bytes.len()) as u64
     }
 
-    pub(in super::super) fn append(&mut self, append: &Append) {
+    pub(in super::super) fn append(&mut self, append: Append) {
         let body = (4 * append.count() + append.bytes.len()) as u32;
         let count = append.count() as u32;
         self.frame(KIND_RECORDS, body, append.group, count, append.first);
         for end in &append.ends {
             self.bytes.extend_from_slice(&end.to_le_bytes());
         }
-        self.bytes.extend_from_slice(&append.bytes);
+        if append.bytes.len() < LARGE {
+            self.bytes.extend_from_slice(&append.bytes);
+        } else {
+            self.large.push((self.bytes.len(), append.bytes));
+        }
+        self.inline = self.bytes.len();
     }
 
     pub(in super::super) fn release(&mut self, group: GroupId, before: Lsn) {
         self.frame(KIND_RELEASE, 0, group, 0, before);
+        self.inline = self.bytes.len();
     }
 
     fn frame(&mut self, kind: u8, body: u32, group: GroupId, count: u32, lsn: Lsn) {
@@ -80,6 +119,13 @@ impl GroupBuffer {
         self.frames += 1;
     }
 
+    /// The buffers of a group that is on disk, which is gone with them.
+    pub(in super::super) fn spent(&mut self) -> impl Iterator<Item = Vec<u8>> + '_ {
+        self.bytes.clear();
+        self.inline = 0;
+        self.large.drain(..).map(|(_, bytes)| bytes)
+    }
+
     /// Fills in every checksum for this place. May be called again for another place.
     pub(in super::super) fn finish(
         &mut self,
@@ -88,13 +134,22 @@ impl GroupBuffer {
         sequence: u64,
         previous: u32,
     ) -> Finished<'_> {
-        let length = GROUP_FIXED + SEAL_ENTRY * self.sealed as usize + self.frames_length();
-        self.bytes.truncate(length);
+        let length = self.length();
+        self.bytes.truncate(self.inline);
         let mut tail = start(seed, offset, sequence);
+        let mut large = self.large.iter().peekable();
         let mut at = GROUP_FIXED + SEAL_ENTRY * self.sealed as usize;
-        while at < length {
-            let end = at + FRAME_FIXED + u32_at(&self.bytes, at + 4) as usize;
+        while at < self.inline {
+            let mut end = at + FRAME_FIXED + u32_at(&self.bytes, at + 4) as usize;
+            // A large body stands behind what of its frame is here.
+            let body = large.next_if(|(place, _)| *place <= end);
+            if let Some((place, _)) = body {
+                end = *place;
+            }
             tail = crc32c::crc32c_append(tail, &self.bytes[at + 4..end]);
+            if let Some((_, body)) = body {
+                tail = crc32c::crc32c_append(tail, body);
+            }
             self.bytes[at..at + 4].copy_from_slice(&tail.to_le_bytes());
             at = end;
         }
@@ -108,20 +163,13 @@ impl GroupBuffer {
         let head = GROUP_FIXED + SEAL_ENTRY * self.sealed as usize;
         let chain = crc32c::crc32c_append(start(seed, offset, sequence), &self.bytes[4..head]);
         self.bytes[..4].copy_from_slice(&chain.to_le_bytes());
-        self.bytes.resize(align(length as u64) as usize, 0);
+        self.bytes
+            .resize(self.inline + (align(length) - length) as usize, 0);
         Finished {
             bytes: &self.bytes,
+            large: &self.large,
             chain,
         }
-    }
-
-    fn frames_length(&self) -> usize {
-        let mut at = GROUP_FIXED + SEAL_ENTRY * self.sealed as usize;
-        let start = at;
-        for _ in 0..self.frames {
-            at += FRAME_FIXED + u32_at(&self.bytes, at + 4) as usize;
-        }
-        at - start
     }
 }
 
