@@ -158,7 +158,8 @@ impl Site {
         Ok(settings)
     }
 
-    /// Starts a node around `machine`, with a snapshot every 64 MiB of commands.
+    /// Starts a node around `machine`, with a snapshot every 64 MiB of commands, or as many as are half
+    /// of its state.
     ///
     /// # Errors
     /// [`StartError`].
@@ -172,6 +173,7 @@ impl Site {
     ) -> Result<ReplicaNode<A>, StartError> {
         let limits = replicated_log::Limits {
             snapshot_bytes: SNAPSHOT_BYTES,
+            snapshot_growth_percent: 50,
             ..replicated_log::Limits::default()
         };
         node::start_replica(self.settings(node)?, limits, machine).await

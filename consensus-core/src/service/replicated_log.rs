@@ -51,6 +51,9 @@ pub struct Limits {
     /// A snapshot is taken when so many bytes of commands have been applied since the last one.
     /// Default 0: never, for drivers that cannot keep any.
     pub snapshot_bytes: usize,
+    /// And not before so many percent of the last snapshot's size have been applied: a state that only
+    /// grows would else be written again and again. Default 0.
+    pub snapshot_growth_percent: u8,
     /// For simulations: what is asked for unasked. Default: nothing.
     pub unrest: Unrest,
 }
@@ -62,6 +65,7 @@ impl Default for Limits {
             command_bytes_max: 1 << 20,
             sessions_max: 100_000,
             snapshot_bytes: 0,
+            snapshot_growth_percent: 0,
             unrest: Unrest::default(),
         }
     }
@@ -93,6 +97,8 @@ pub struct LogService<S> {
     members: Membership,
     /// Bytes of commands applied since the last snapshot; none while one is being kept.
     unsaved: Option<usize>,
+    /// How many bytes are enough for the next.
+    enough: usize,
     leader: Option<NodeId>,
     /// The newest epoch heard of: whose leader's orders to send snapshots these are.
     led: Epoch,
@@ -125,6 +131,7 @@ impl<S: StateMachine + 'static> LogService<S> {
                 learners: Vec::new(),
             },
             unsaved: Some(0),
+            enough: limits.snapshot_bytes,
             leader: None,
             led: Epoch::ZERO,
             next_token: 0,
@@ -253,7 +260,7 @@ impl<S: StateMachine + 'static> LogService<S> {
             return;
         };
         *unsaved += bytes;
-        if self.limits.snapshot_bytes == 0 || *unsaved < self.limits.snapshot_bytes {
+        if self.limits.snapshot_bytes == 0 || *unsaved < self.enough {
             return;
         }
         self.unsaved = None;
@@ -266,6 +273,12 @@ impl<S: StateMachine + 'static> LogService<S> {
         };
         let chunks = Chunks::new(self.frozen());
         out.snapshots.push(SnapshotOrder::Keep { manifest, chunks });
+    }
+
+    fn saved(&mut self, size: u64) {
+        let share = size / 100 * u64::from(self.limits.snapshot_growth_percent);
+        let share = usize::try_from(share).unwrap_or(usize::MAX);
+        self.enough = self.limits.snapshot_bytes.max(share);
     }
 
     fn execute(&mut self, index: Index, command: &[u8]) -> Answer {
@@ -483,6 +496,7 @@ where
         match report {
             SnapshotReport::Kept(manifest) => {
                 self.unsaved = Some(0);
+                self.saved(manifest.size);
                 out.requests
                     .push(Request::SnapshotTaken(Box::new(manifest)));
             }
@@ -511,6 +525,7 @@ where
                     manifest.index,
                     self.applied
                 );
+                self.saved(manifest.size);
                 (self.epoch, self.members) = (manifest.epoch, manifest.members);
             }
         }
