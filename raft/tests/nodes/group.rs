@@ -4,7 +4,7 @@ use bytes::Bytes;
 use consensus_core::{Index, NodeId, StateMachine, service::replicated_log::Limits, storage::wal};
 use net_quic::{
     Session, Site,
-    node::{self, Durability, ReplicaNode, StartError},
+    node::{self, Durability, ReplicaNode, Settings, StartError},
 };
 use raft::Raft;
 use std::{
@@ -83,6 +83,15 @@ impl Group {
         id: u16,
         slots: &Slots,
     ) -> Result<ReplicaNode<Raft>, StartError> {
+        self.start_with(id, slots, |_| {}).await
+    }
+
+    pub(crate) async fn start_with(
+        &self,
+        id: u16,
+        slots: &Slots,
+        tune: impl FnOnce(&mut Settings<Raft>),
+    ) -> Result<ReplicaNode<Raft>, StartError> {
         // A port is free again a moment after its node has ended.
         let address = self.addresses[usize::from(id) - 1];
         until("the port is free", || UdpSocket::bind(address).is_ok()).await;
@@ -96,6 +105,7 @@ impl Group {
                 ..wal::Options::default()
             },
         };
+        tune(&mut settings);
         let limits = Limits {
             snapshot_bytes: 32 << 10,
             ..Limits::default()

@@ -1,7 +1,9 @@
 //! Snapshots between real nodes.
 
 use crate::group::{Group, Slots, until};
-use net_quic::Session;
+use net_quic::{LinkControl, Session, node::Settings};
+use raft::Raft;
+use std::time::Duration;
 
 /// `count` writes of 4 KiB over eight slots; the newest value of each.
 async fn write(session: &mut Session, count: u32) {
@@ -89,4 +91,56 @@ async fn a_node_whose_snapshot_is_damaged_stops_and_names_the_file() {
     assert!(named && stopped.contains("damaged at byte"), "{stopped}");
     assert!(state.0.lock().unwrap().is_empty(), "nothing was restored");
     drop(one);
+}
+
+/// RF-85: a transfer that is cut off goes on where it was, and meanwhile nobody is elected.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_transfer_that_is_cut_off_goes_on_where_it_was() {
+    let slow = |settings: &mut Settings<Raft>| {
+        settings.limits.snapshot_bytes_per_second = 512 << 10;
+        settings.limits.idle_timeout = Duration::from_millis(600);
+        settings.limits.keep_alive = Duration::from_millis(150);
+        // A busy machine is no reason for an election.
+        settings.protocol.election_timeout = Duration::from_secs(1)..=Duration::from_secs(2);
+    };
+    let group = Group::new("cut");
+    let slots: [Slots; 3] = Default::default();
+    let one = group.start_with(1, &slots[0], slow).await.unwrap();
+    let two = group.start_with(2, &slots[1], slow).await.unwrap();
+    let mut session = group.session().await;
+    for slot in 0..64 {
+        session.call(vec![slot; 16 << 10]).await.unwrap();
+    }
+    let sent = || one.snapshots().failed + two.snapshots().failed;
+    let term = one.progress().leadership.epoch;
+
+    let link = LinkControl::new(7);
+    let three = group.start_with(3, &slots[2], |settings| {
+        slow(settings);
+        settings.link = Some(link.clone());
+    });
+    let three = three.await.unwrap();
+    let arrived = || {
+        three
+            .snapshots()
+            .receiving
+            .map_or(0, |transfer| transfer.bytes)
+    };
+    until("a third has arrived", || arrived() > 300 << 10).await;
+    link.command("isolate").unwrap();
+    until("the sender gives up", || sent() > 0).await;
+    let before = arrived();
+    link.command("heal").unwrap();
+    until("it has everything", || {
+        let now = three.snapshots();
+        // Never begun anew: that would be seen as less.
+        assert!(now.received > 0 || arrived() >= before, "{now:?}");
+        now.received > 0
+    })
+    .await;
+    until("node 3 has what the others have", || {
+        same(&slots[0], &slots[2])
+    })
+    .await;
+    assert_eq!(one.progress().leadership.epoch, term, "nobody was elected");
 }
