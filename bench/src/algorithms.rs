@@ -36,6 +36,7 @@ algorithms! {
     multipaxos::MultiPaxos, LogLoad;
     raft::Raft, LogLoad;
     twophase::TwoPhase, AtomicCommitLoad;
+    threephase::ThreePhase, AtomicCommitLoad;
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use crate::{
     fault::FaultKind, majority, service::Service,
 };
 use alloc::string::String;
-use core::{fmt, ops::RangeInclusive};
+use core::{fmt, ops::RangeInclusive, time::Duration};
 
 /// What a protocol's applications agree on, which decides workload and checker.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -78,6 +78,13 @@ pub trait Algorithm: Protocol<Config: Clone, Status: fmt::Debug> + fmt::Debug + 
     /// not delete. None when the log begins at its beginning.
     fn snapshot(&self) -> Option<SnapshotId> {
         None
+    }
+
+    /// How long a fault from [`outside`](Self::outside) has to last to do harm under these options.
+    /// Zero: any length will do. Simulations that are asked for such faults let them last longer.
+    fn harmful_after(options: &Self::Options) -> Duration {
+        let _ = options;
+        Duration::ZERO
     }
 
     /// The node that decides for the others, as this one knows: the target that fault specifications

@@ -79,6 +79,11 @@ impl Algorithm for ThreePhase {
         }
     }
 
+    /// Until the last participant has lost patience with its coordinator, and its election is over.
+    fn harmful_after(options: &Options) -> Duration {
+        options.votes + options.bound * 8
+    }
+
     fn leader(&self) -> Option<NodeId> {
         self.config.options().coordinator
     }

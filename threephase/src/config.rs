@@ -1,6 +1,7 @@
 //! What an operator chooses, validated when it is made.
 
 use crate::Epoch;
+use alloc::{format, string::String};
 use consensus_core::{
     Members, NodeId, contract::atomic_commit::Transaction, service::atomic_commit::Limits,
 };
@@ -67,6 +68,22 @@ impl Default for Options {
             #[cfg(feature = "faults")]
             fault: None,
         }
+    }
+}
+
+impl Options {
+    /// Sets what scenarios call `name` to `value`.
+    ///
+    /// # Errors
+    /// When there is no such choice, or it has no such value.
+    pub fn set(&mut self, name: &str, value: &str) -> Result<(), String> {
+        match (name, value) {
+            ("mode", "classic") => self.mode = Mode::Classic,
+            ("mode", "quorum") => self.mode = Mode::Quorum,
+            ("eager", "") => self.eager = true,
+            _ => return Err(format!("`{name}={value}` is no option of threephase")),
+        }
+        Ok(())
     }
 }
 

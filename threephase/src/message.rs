@@ -10,7 +10,7 @@ use core::fmt;
 
 /// Numbers the rounds of one transaction: the coordinator's own is the first, each election has a
 /// later one. A node uses none twice: it stores its own before it speaks of it.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Epoch {
     /// Counts up. Zero: before any.
     pub round: u64,
@@ -21,6 +21,13 @@ pub struct Epoch {
 impl fmt::Display for Epoch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}.{}", self.round, self.node)
+    }
+}
+
+/// As short in traces as it is read.
+impl fmt::Debug for Epoch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
     }
 }
 

@@ -18,7 +18,11 @@ use std::{
 type Play = fn(&str) -> Result<Transcript, ScenarioError>;
 
 /// Where scenarios lie, and who plays them. One line an algorithm.
-const STAGES: &[(&str, Play)] = &[("paxos", paxos), ("twophase", twophase)];
+const STAGES: &[(&str, Play)] = &[
+    ("paxos", paxos),
+    ("twophase", twophase),
+    ("threephase", threephase),
+];
 
 fn paxos(text: &str) -> Result<Transcript, ScenarioError> {
     play_with::<paxos::Paxos, RegisterWords>(text, &|options, name, value| {
@@ -35,6 +39,10 @@ fn paxos(text: &str) -> Result<Transcript, ScenarioError> {
 
 fn twophase(text: &str) -> Result<Transcript, ScenarioError> {
     play_with::<twophase::TwoPhase, CommitWords>(text, &twophase::Options::set)
+}
+
+fn threephase(text: &str) -> Result<Transcript, ScenarioError> {
+    play_with::<threephase::ThreePhase, CommitWords>(text, &threephase::Options::set)
 }
 
 /// One worked example.

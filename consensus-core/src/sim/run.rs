@@ -128,7 +128,8 @@ pub fn run_with<A: Algorithm>(
         }
         false => settings.faults.clone(),
     };
-    let faults = Faults::draw(seed, &kinds, budget);
+    let mut faults = Faults::draw(seed, &kinds, budget);
+    faults.prolong(outside, A::harmful_after(&options));
     outcome.drawn = format!("{options:?} {climate:?} faults {:?}", faults.kinds());
     let workload = workload.unwrap_or_else(|| match A::CONTRACT {
         Contract::Register | Contract::ReplicatedLog => Box::new(KeyValue::draw(&mut shape)),

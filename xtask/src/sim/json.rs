@@ -26,6 +26,8 @@ impl Default for Simulation {
 pub(crate) struct Run {
     /// Its name.
     pub(crate) algorithm: String,
+    /// Whether the faults kept to what it assumes.
+    pub(crate) assumptions: Assumptions,
     /// How many seeds were run.
     pub(crate) seeds: u64,
     /// Steps of all worlds.
@@ -42,6 +44,18 @@ pub(crate) struct Run {
     pub(crate) checks: BTreeMap<String, u64>,
     /// What did not hold.
     pub(crate) violations: Vec<Violation>,
+    /// What did not hold, as is known of it, under faults outside its assumptions.
+    pub(crate) expected: Vec<Violation>,
+}
+
+/// Whether the faults of a run keep to what its algorithm assumes.
+#[derive(Clone, Copy, PartialEq, Eq, Serialize, Debug)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Assumptions {
+    /// Every fault that was drawn is one that it promises to bear.
+    Inside,
+    /// Faults were asked for by name that break what it assumes.
+    Outside,
 }
 
 /// A property that did not hold.
@@ -57,10 +71,23 @@ pub(crate) struct Violation {
     pub(crate) replay: String,
 }
 
+impl Violation {
+    fn show(&self, how: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            seed,
+            property,
+            detail,
+            replay,
+        } = self;
+        writeln!(f, "  {how} {property} (seed {seed}): {detail}")?;
+        writeln!(f, "    {replay}")
+    }
+}
+
 impl Run {
     /// One line.
     pub(crate) fn summary(&self) -> String {
-        format!(
+        let mut summary = format!(
             "{} seeds, {} events ({:.0} a second), {} operations, {}",
             self.seeds,
             self.events,
@@ -71,7 +98,14 @@ impl Run {
                 1 => "1 violation".to_owned(),
                 many => format!("{many} violations"),
             }
-        )
+        );
+        if self.assumptions == Assumptions::Outside {
+            let diverged = self.expected.len();
+            summary.push_str(&format!(
+                "; outside its assumptions: {diverged} seeds end as expected of it"
+            ));
+        }
+        summary
     }
 }
 
@@ -82,14 +116,11 @@ impl fmt::Display for Run {
         writeln!(f, "  faults that struck  {}", counts(&self.faults))?;
         writeln!(f, "  properties judged  {}", counts(&self.checks))?;
         for violation in &self.violations {
-            let Violation {
-                seed,
-                property,
-                detail,
-                replay,
-            } = violation;
-            writeln!(f, "  VIOLATED {property} (seed {seed}): {detail}")?;
-            writeln!(f, "    {replay}")?;
+            violation.show("VIOLATED", f)?;
+        }
+        // The first shows what the others do.
+        for violation in self.expected.iter().take(1) {
+            violation.show("expected", f)?;
         }
         Ok(())
     }

@@ -18,7 +18,7 @@ use consensus_core::{
     runtime::Runnable,
     sim::{KINDS, Settings, run},
 };
-use json::{Run, Simulation};
+use json::{Assumptions, Run, Simulation};
 use seeds::Tally;
 use std::ops::Range;
 
@@ -36,10 +36,10 @@ pub(crate) fn command(flags: &SimFlags) -> anyhow::Result<u8> {
         let mut one = One {
             flags,
             settings: &settings,
-            result: None,
+            results: Vec::new(),
         };
         named(name, &mut one);
-        all.runs.extend(one.result);
+        all.runs.append(&mut one.results);
     }
     if flags.json {
         crate::output::showln!("{}", serde_json::to_string_pretty(&all)?);
@@ -83,7 +83,7 @@ fn kinds(list: Option<&str>) -> anyhow::Result<Vec<FaultKind>> {
 struct One<'a> {
     flags: &'a SimFlags,
     settings: &'a Settings,
-    result: Option<Run>,
+    results: Vec<Run>,
 }
 
 impl One<'_> {
@@ -95,7 +95,7 @@ impl One<'_> {
     }
 
     /// The command that runs one seed again exactly as it was run here.
-    fn replay(&self, name: &str, seed: u64) -> String {
+    fn replay(&self, name: &str, faults: Option<&str>, seed: u64) -> String {
         let mut line = format!("cargo xtask sim --algorithm {name} --seed {seed}");
         if let Some(nodes) = self.flags.nodes {
             line.push_str(&format!(" --nodes {nodes}"));
@@ -103,23 +103,27 @@ impl One<'_> {
         if self.flags.operations != 200 {
             line.push_str(&format!(" --operations {}", self.flags.operations));
         }
-        if let Some(faults) = &self.flags.faults {
+        if let Some(faults) = faults {
             line.push_str(&format!(" --faults {faults}"));
         }
         line.push_str(" --trace");
         line
     }
-}
 
-impl Visitor for One<'_> {
-    fn visit<A: Runnable, L: Load<A>>(&mut self) {
+    /// All seeds under `settings`, whose faults were asked for in these words.
+    fn seeds_of<A: Runnable>(
+        &mut self,
+        settings: &Settings,
+        faults: Option<&str>,
+        assumptions: Assumptions,
+    ) {
         let seeds = self.seeds();
         let count = seeds.end - seeds.start;
         let mut progress = Progress::new(A::NAME, count, "seeds");
         let mut tally = Tally::default();
         let spent = seeds::each(
             seeds,
-            |seed| run::<A>(seed, self.settings),
+            |seed| run::<A>(seed, settings),
             |outcome| {
                 if self.flags.trace {
                     seeds::show_trace(&outcome, self.flags.json);
@@ -131,13 +135,49 @@ impl Visitor for One<'_> {
                 );
             },
         );
-        let run = tally.finish(A::NAME, spent, |seed| self.replay(A::NAME, seed));
+        let run = tally.finish(A::NAME, assumptions, spent, |seed| {
+            self.replay(A::NAME, faults, seed)
+        });
         progress.end(&run.summary());
         if !self.flags.json {
             crate::output::show!("{run}");
         }
-        self.result = Some(run);
+        self.results.push(run);
     }
+}
+
+impl Visitor for One<'_> {
+    /// What is known to fail outside its assumptions is run there too, unless faults are named.
+    fn visit<A: Runnable, L: Load<A>>(&mut self) {
+        let settings = self.settings.clone();
+        let fails_outside = !A::EXPECTED.is_empty();
+        if let Some(faults) = self.flags.faults.as_deref() {
+            let outside = fails_outside && settings.faults.iter().any(breaks::<A>);
+            let assumptions = match outside {
+                true => Assumptions::Outside,
+                false => Assumptions::Inside,
+            };
+            return self.seeds_of::<A>(&settings, Some(faults), assumptions);
+        }
+        self.seeds_of::<A>(&settings, None, Assumptions::Inside);
+        // One seed was asked for, and its trace: it was of the run that has no names of faults.
+        if fails_outside && self.flags.seed.is_none() {
+            let outside = Settings {
+                faults: PARTITIONS.to_vec(),
+                ..settings
+            };
+            let words = PARTITIONS.map(FaultKind::word).join(",");
+            self.seeds_of::<A>(&outside, Some(&words), Assumptions::Outside);
+        }
+    }
+}
+
+/// What breaks the assumptions of a protocol for synchronous networks, and nothing else of it.
+const PARTITIONS: [FaultKind; 2] = [FaultKind::Cut, FaultKind::Isolate];
+
+/// Whether `kind` is outside what `A` assumes as it is by default.
+fn breaks<A: Runnable>(kind: &FaultKind) -> bool {
+    A::outside(&A::Options::default()).contains(kind)
 }
 
 #[cfg(test)]

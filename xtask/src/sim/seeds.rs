@@ -1,6 +1,6 @@
 //! Many seeds on every core, and what came of them all.
 
-use super::json::{Run, Violation};
+use super::json::{Assumptions, Run, Violation};
 use consensus_core::sim::Outcome;
 use std::{
     collections::BTreeMap,
@@ -71,6 +71,8 @@ pub(crate) struct Tally {
     pub(crate) seeds: u64,
     /// What did not hold, and in which seed.
     pub(crate) violations: Vec<(u64, consensus_core::Violation)>,
+    /// What did not hold, as expected under faults outside the assumptions.
+    pub(crate) expected: Vec<(u64, consensus_core::Violation)>,
     events: u64,
     operations: u64,
     unknown: u64,
@@ -94,19 +96,21 @@ impl Tally {
         let seed = outcome.seed;
         self.violations
             .extend(outcome.violation.map(|violation| (seed, violation)));
+        self.expected
+            .extend(outcome.expected.map(|violation| (seed, violation)));
     }
 
     /// All seeds have ended.
     pub(crate) fn finish(
-        mut self,
+        self,
         algorithm: &str,
+        assumptions: Assumptions,
         spent: Duration,
         replay: impl Fn(u64) -> String,
     ) -> Run {
-        self.violations.sort_by_key(|(seed, _)| *seed);
-        let violations = self.violations.into_iter();
         Run {
             algorithm: algorithm.to_owned(),
+            assumptions,
             seeds: self.seeds,
             events: self.events,
             events_per_second: self.events as f64 / spent.as_secs_f64().max(1e-9),
@@ -114,16 +118,27 @@ impl Tally {
             unknown: self.unknown,
             faults: self.faults,
             checks: self.checks,
-            violations: violations
-                .map(|(seed, violation)| Violation {
-                    seed,
-                    property: violation.property.to_owned(),
-                    detail: violation.detail,
-                    replay: replay(seed),
-                })
-                .collect(),
+            violations: named(self.violations, &replay),
+            expected: named(self.expected, &replay),
         }
     }
+}
+
+/// In the order of their seeds, each with the command that shows it.
+fn named(
+    mut found: Vec<(u64, consensus_core::Violation)>,
+    replay: &impl Fn(u64) -> String,
+) -> Vec<Violation> {
+    found.sort_by_key(|(seed, _)| *seed);
+    let found = found.into_iter();
+    found
+        .map(|(seed, violation)| Violation {
+            seed,
+            property: violation.property.to_owned(),
+            detail: violation.detail,
+            replay: replay(seed),
+        })
+        .collect()
 }
 
 #[cfg(test)]
@@ -143,7 +158,9 @@ mod tests {
             ..Outcome::default()
         };
         let spent = each(1..101, run, |outcome| tally.add(outcome));
-        let run = tally.finish("x", spent, |seed| format!("again {seed}"));
+        let run = tally.finish("x", Assumptions::Inside, spent, |seed| {
+            format!("again {seed}")
+        });
         assert_eq!((run.seeds, run.events), (100, 100));
         let seeds: Vec<_> = run.violations.iter().map(|found| found.seed).collect();
         assert_eq!(seeds, [10, 20, 30, 40, 50, 60, 70, 80, 90, 100]);

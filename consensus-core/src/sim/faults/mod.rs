@@ -19,6 +19,7 @@ use crate::{
     fault::{FaultKind, Rate},
 };
 use alloc::{collections::BTreeMap, vec::Vec};
+use core::time::Duration;
 
 /// The kinds that the simulator knows. The others of the vocabulary need real sockets.
 pub const KINDS: &[FaultKind] = &[
@@ -149,6 +150,17 @@ impl Faults {
             traps: Vec::new(),
             restarts: shape,
             fired: BTreeMap::new(),
+        }
+    }
+
+    /// Lets `kinds` last longer than `least`, and leaves as much time between them.
+    pub(crate) fn prolong(&mut self, kinds: &[FaultKind], least: Duration) {
+        let least = u64::try_from(least.as_nanos()).unwrap_or(u64::MAX);
+        for source in &mut self.sources {
+            if kinds.contains(&source.kind) {
+                source.every = source.every.saturating_add(least / 4);
+                source.lasting = source.lasting.saturating_add(least);
+            }
         }
     }
 

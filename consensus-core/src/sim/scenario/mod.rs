@@ -3,7 +3,8 @@
 //!
 //! Nothing moves that the text does not move: a message that is not mentioned is withheld, not lost.
 //! Disks write at once unless they are taken in hand. The invariants run after every line, and every
-//! file ends alive: its last step is `until converged`, or `expect stuck` where that is the lesson.
+//! file ends alive: its last step is `until converged`, or `expect stuck` or `breaks` where that is the
+//! lesson.
 //!
 //! | step | what it does |
 //! |---|---|
@@ -25,6 +26,7 @@
 //! | `expect up b`, `expect down b` | |
 //! | `expect blocked` | somebody waits for an answer, and nothing is under way |
 //! | `heal` | nodes restart, nothing is held, disks write at once |
+//! | `breaks PROPERTY by STEP` | after the step the property does not hold, as [is expected](crate::Algorithm::EXPECTED) of the algorithm; nothing follows |
 //! | `until converged` | everything moves freely until everybody is answered and nothing is under way |
 //! | `expect stuck` | everything moves freely and somebody is still not answered |
 //!

@@ -129,13 +129,16 @@ pub fn play_with<A: Algorithm, W: Words<A>>(
     }
     let (line, text, step) = last;
     match (stage, step) {
-        (Some(stage), Some(Step::UntilConverged | Step::Expect(_))) if stage.is_ended => {
+        (Some(stage), Some(Step::UntilConverged | Step::Expect(_) | Step::Breaks(..)))
+            if stage.is_ended =>
+        {
             Ok(stage.transcript(title))
         }
         (stage, _) => Err(ScenarioError {
             line,
             text: text.to_string(),
-            reason: "a scenario ends alive: with `until converged`, or with `expect stuck`".into(),
+            reason: "a scenario ends alive: with `until converged`, `expect stuck` or `breaks`"
+                .into(),
             transcript: stage.map_or(String::new(), |stage| stage.transcript("").to_string()),
         }),
     }

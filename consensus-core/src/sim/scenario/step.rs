@@ -3,6 +3,7 @@
 use super::super::{disk::Keep, trace};
 use crate::{NodeId, fault};
 use alloc::{
+    boxed::Box,
     format,
     string::{String, ToString},
     vec::Vec,
@@ -67,6 +68,8 @@ pub(super) enum Step {
     Heal,
     UntilConverged,
     Expect(Expect),
+    /// A step after which a property does not hold.
+    Breaks(String, Box<Step>),
     /// Words that only the contract knows.
     Contract(Vec<String>),
 }
@@ -169,6 +172,9 @@ pub(super) fn read(line: &str) -> Result<Step, String> {
         ["expect", "down", node] => Step::Expect(Expect::Up(one(node)?, false)),
         ["expect", "blocked"] => Step::Expect(Expect::Blocked),
         ["expect", "stuck"] => Step::Expect(Expect::Stuck),
+        ["breaks", property, "by", _, ..] => {
+            Step::Breaks((*property).to_string(), Box::new(read(&rest(3))?))
+        }
         ["expect", words @ ..] => Step::Expect(Expect::Contract(
             words.iter().map(|word| (*word).to_string()).collect(),
         )),

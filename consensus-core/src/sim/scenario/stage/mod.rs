@@ -97,7 +97,9 @@ impl<A: Algorithm, W: Words<A>> Stage<A, W> {
     }
 
     pub(super) fn play(&mut self, step: Step, line: &str) -> Result<(), String> {
-        self.world.note(None, || What::Note(line.to_string()));
+        if !matches!(step, Step::Breaks(..)) {
+            self.world.note(None, || What::Note(line.to_string()));
+        }
         self.world.now += 1_000_000;
         if !matches!(step, Step::Expect(_)) {
             self.is_ended = false;
@@ -140,6 +142,7 @@ impl<A: Algorithm, W: Words<A>> Stage<A, W> {
                 self.is_ended = true;
             }
             Step::Expect(expect) => return self.expect(&expect),
+            Step::Breaks(property, step) => return self.breaks(&property, *step, line),
             Step::Contract(words) => {
                 let words: Vec<&str> = words.iter().map(String::as_str).collect();
                 let (node, request) = self
@@ -161,6 +164,27 @@ impl<A: Algorithm, W: Words<A>> Stage<A, W> {
                 trace::name(self.world.nodes[place].id)
             )),
             Err(violation) => Err(violation.to_string()),
+        }
+    }
+
+    /// Plays a step whose end is known: the property is one that the algorithm does not promise here.
+    fn breaks(&mut self, property: &str, step: Step, line: &str) -> Result<(), String> {
+        if !A::EXPECTED.contains(&property) {
+            return Err(format!(
+                "{} always promises `{property}`; it may break {:?}",
+                A::NAME,
+                A::EXPECTED
+            ));
+        }
+        match self.play(step, line) {
+            Ok(()) => Err("everything still holds".to_string()),
+            Err(violation) if violation.starts_with(property) => {
+                self.world
+                    .note(None, || What::Fault(format!("expected: {violation}")));
+                self.is_ended = true;
+                Ok(())
+            }
+            Err(other) => Err(other),
         }
     }
 
