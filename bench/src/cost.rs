@@ -54,6 +54,23 @@ pub fn of<A: Algorithm, L: Load<A>>(nodes: u16, options: &A::Options) -> Result<
     })
 }
 
+/// What a commit of the algorithm called `name` takes with its default options; none where there is no
+/// such algorithm.
+///
+/// # Errors
+/// As [`of`].
+pub fn named(name: &str, nodes: u16) -> Result<Option<Cost>, String> {
+    struct One(u16, Result<Option<Cost>, String>);
+    impl Visitor for One {
+        fn visit<A: Runnable, L: Load<A>>(&mut self) {
+            self.1 = of::<A, L>(self.0, &A::Options::default()).map(Some);
+        }
+    }
+    let mut one = One(nodes, Ok(None));
+    algorithms::named(name, &mut one);
+    one.1
+}
+
 /// Every algorithm with its default options, in the order of the registry, with [`NODES`] nodes.
 ///
 /// # Errors

@@ -45,6 +45,7 @@ pub fn page(report: &Report) -> String {
                 (verdicts(&groups))
                 (drawings(&groups))
                 (costs(&groups))
+                (floors(&groups))
                 (faults(&groups))
                 (environment(&report.environment))
             } }
@@ -269,6 +270,21 @@ fn costs(groups: &[Group<'_>]) -> Markup {
     html! {
         h2 { "Cost of one operation, all nodes together" }
         (wide("Cost of one operation", &heads, &rows))
+    }
+}
+
+/// What one client's commit cannot do without, where that was measured.
+fn floors(groups: &[Group<'_>]) -> Markup {
+    let runs = groups.iter().flat_map(|group| &group.runs);
+    let rows: Vec<_> = runs
+        .filter_map(|run| Some((*run, run.floor.as_ref()?)))
+        .collect();
+    if rows.is_empty() {
+        return html! {};
+    }
+    html! {
+        h2 { "One commit beside its floor" }
+        ul { @for (run, floor) in rows { li { (run.algorithm) ": " (floor.to_string()) } } }
     }
 }
 

@@ -112,6 +112,41 @@ pub struct Run {
     /// Mean number of operations under way, from intended start to end.
     #[serde(default)]
     pub in_flight: f64,
+    /// What a lone commit cannot do without on this machine; only of runs with one client on bare links.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub floor: Option<Floor>,
+}
+
+/// The sum of the parts that a lone commit cannot do without, each measured in the same run.
+#[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Floor {
+    /// Round trips one after the other, the client's among them.
+    pub round_trips: u64,
+    /// One of them: the median of a client's to a node that only echoes.
+    pub round_trip_us: f64,
+    /// Disk writes one after the other.
+    pub syncs: u64,
+    /// One of them, median.
+    pub sync_us: f64,
+    /// The sum.
+    pub least_us: f64,
+    /// How many times the sum the median response takes.
+    pub ratio: f64,
+}
+
+impl std::fmt::Display for Floor {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            f,
+            "p50 is {:.2} times the floor of {:.0} µs: {} round trips of {:.0} µs and {} syncs of {:.0} µs",
+            self.ratio,
+            self.least_us,
+            self.round_trips,
+            self.round_trip_us,
+            self.syncs,
+            self.sync_us
+        )
+    }
 }
 
 /// When clients ask.

@@ -33,6 +33,11 @@ pub fn render(report: &Report) -> String {
         text.push_str(&format!("{}\n", load(group.first())));
     }
     text.push_str(&format!("{table}\n"));
+    for run in groups.iter().flat_map(|group| &group.runs) {
+        if let Some(floor) = &run.floor {
+            text.push_str(&format!("{}: {floor}\n", run.algorithm));
+        }
+    }
     text.push_str(&notes(&groups));
     text
 }

@@ -3,9 +3,9 @@
 
 use bench::{
     baseline::Baseline,
-    report::json::{Durability, Run},
+    cost,
+    report::json::{Durability, Floor, Run},
 };
-use consensus_core::Contract;
 use std::{
     fs::File,
     io,
@@ -19,51 +19,39 @@ const SYNCS: usize = 100;
 /// Bytes of one write, as much as a block.
 const BLOCK: usize = 4096;
 
-/// The round trip that a commit cannot do without.
-#[derive(Clone, Copy, PartialEq, Debug)]
-pub(crate) struct Floor {
-    /// A client's round trip to a node that only echoes, median, microseconds. A round trip between
-    /// two nodes of the same machine is taken to be as long.
-    round_trip_us: f64,
+/// A client's round trip to a node that only echoes, median, microseconds: from an echo that was run. A
+/// round trip between two nodes of the same machine is taken to be as long. None without a valid echo.
+pub(crate) fn round_trip(runs: &[Run]) -> Option<f64> {
+    let echo = runs
+        .iter()
+        .find(|run| run.algorithm == Baseline::Echo.name() && run.verdict.valid)?;
+    Some(echo.latency_us.p50 as f64)
 }
 
-impl Floor {
-    /// From an echo that was run. None without a valid one.
-    pub(crate) fn measured(runs: &[Run]) -> Option<Self> {
-        let echo = runs
-            .iter()
-            .find(|run| run.algorithm == Baseline::Echo.name() && run.verdict.valid)?;
-        Some(Self {
-            round_trip_us: echo.latency_us.p50 as f64,
-        })
-    }
-
-    /// One line on how a run compares, during which a sync took `sync`; none where there is no such
-    /// floor.
-    pub(crate) fn compare(&self, run: &Run, contract: Contract, sync: Duration) -> Option<String> {
-        // In sequence: the client's round trip, then those between nodes, each ended by a disk.
-        let rounds = match contract {
-            // Prepare, accept: an acceptor's disk in each.
-            Contract::Register => 2,
-            // The leader's disk works while the followers' do.
-            Contract::ReplicatedLog => 1,
-            Contract::AtomicCommit => return None,
-        };
-        let syncs = match run.durability {
-            Durability::Fsync => rounds,
-            Durability::Memory => 0,
-        };
-        let (round_trip_us, sync_us) = (self.round_trip_us, sync.as_secs_f64() * 1e6);
-        let least = f64::from(1 + rounds) * round_trip_us + f64::from(syncs) * sync_us;
-        let p50 = run.latency_us.p50;
-        Some(format!(
-            "{}: p50 {p50} µs is {:.2} times the floor of {least:.0} µs: {} round trips of \
-             {round_trip_us:.0} µs and {syncs} syncs of {sync_us:.0} µs",
-            run.algorithm,
-            p50 as f64 / least,
-            1 + rounds
-        ))
-    }
+/// The floor of a run with one client, during which a sync took `sync`: the client's round trip, and
+/// what the cost sheet counts in sequence. None of a baseline.
+///
+/// # Errors
+/// When the cost cannot be counted.
+pub(crate) fn of(run: &Run, round_trip_us: f64, sync: Duration) -> Result<Option<Floor>, String> {
+    let nodes = u16::try_from(run.nodes).map_err(|error| error.to_string())?;
+    let Some(cost) = cost::named(&run.algorithm, nodes)? else {
+        return Ok(None);
+    };
+    let syncs = match run.durability {
+        Durability::Fsync => cost.sequential_writes,
+        Durability::Memory => 0,
+    };
+    let (round_trips, sync_us) = (1 + cost.delays / 2, sync.as_secs_f64() * 1e6);
+    let least_us = round_trips as f64 * round_trip_us + syncs as f64 * sync_us;
+    Ok(Some(Floor {
+        round_trips,
+        round_trip_us,
+        syncs,
+        sync_us,
+        least_us,
+        ratio: run.latency_us.p50 as f64 / least_us,
+    }))
 }
 
 /// The median time of an `fdatasync` after a write into room that is set aside, as a log does it.
@@ -90,6 +78,27 @@ pub(crate) fn sync(folder: &Path) -> io::Result<Duration> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_floor_is_the_sum_of_what_the_cost_sheet_counts_in_sequence() {
+        let sample = include_str!("../../../bench/testdata/report.json");
+        let report: bench::report::json::Report = serde_json::from_str(sample).expect("a report");
+        let mut run = report.runs[0].clone();
+        let floor = |run: &Run| {
+            let sync = Duration::from_micros(90);
+            of(run, 60.0, sync).expect("it can be counted")
+        };
+        for (algorithm, least) in [("raft", 210.0), ("paxos", 360.0), ("twophase", 300.0)] {
+            run.algorithm = algorithm.to_owned();
+            let floor = floor(&run).expect("it is an algorithm");
+            assert_eq!(floor.least_us, least, "{algorithm}");
+            assert_eq!(floor.ratio, run.latency_us.p50 as f64 / least);
+        }
+        run.durability = Durability::Memory;
+        assert_eq!(floor(&run).expect("it is an algorithm").least_us, 120.0);
+        run.algorithm = "echo".to_owned();
+        assert_eq!(floor(&run), None);
+    }
 
     #[test]
     fn a_sync_takes_some_time_and_leaves_no_file() {

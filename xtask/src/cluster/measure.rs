@@ -258,6 +258,7 @@ fn figures(
         check,
         verdict: judge(&evidence),
         in_flight: measured.in_flight,
+        floor: None,
     };
     if !run.is_safe() {
         verify::withhold(&mut run);

@@ -25,14 +25,13 @@ use bench::{
     baseline::Baseline,
     harness::Load,
     report::{
-        json::{Environment, Report, SCHEMA},
+        json::{Environment, Report, Run, SCHEMA},
         table,
     },
 };
 use consensus_core::{Contract, runtime::Runnable};
 pub(crate) use out::root;
 
-use floor::Floor;
 use link::Links;
 use measure::Job;
 use plan::Plan;
@@ -113,6 +112,10 @@ async fn all(
             }
         }
     }
+    // With one client nothing queues, and what is left above the floor is ours.
+    if flags.clients == 1 && flags.link.is_none() {
+        lay_floors(&mut runs, &syncs)?;
+    }
     let busy = u32::from(flags.nodes) + 1;
     let report = Report {
         schema: SCHEMA,
@@ -126,29 +129,21 @@ async fn all(
     } else {
         crate::output::show!("{}", table::render(&report));
     }
-    if flags.clients == 1 && flags.link.is_none() {
-        compare(&report, &syncs, flags.json);
-    }
     eprintln!("report: {}", folder.join("report.html").display());
     Ok(status)
 }
 
-/// With one client nothing queues, and what is left above the floor is ours.
-fn compare(report: &Report, syncs: &[Duration], json: bool) {
-    let Some(floor) = Floor::measured(&report.runs) else {
-        return;
+/// Puts beside every run what it could not do without.
+fn lay_floors(runs: &mut [Run], syncs: &[Duration]) -> anyhow::Result<()> {
+    let Some(round_trip) = floor::round_trip(runs) else {
+        return Ok(());
     };
-    let runs = report.runs.iter().zip(syncs);
-    let algorithms = runs.filter(|(run, _)| !run.is_baseline() && run.verdict.valid);
-    let compared =
-        algorithms.filter_map(|(run, sync)| floor.compare(run, contract(&run.algorithm), *sync));
-    for line in compared {
-        if json {
-            eprintln!("{line}");
-        } else {
-            crate::output::showln!("{line}");
+    for (run, sync) in runs.iter_mut().zip(syncs) {
+        if run.verdict.valid {
+            run.floor = floor::of(run, round_trip, *sync).map_err(anyhow::Error::msg)?;
         }
     }
+    Ok(())
 }
 
 /// Floors beside the algorithms, and what an acknowledgement of theirs means.
