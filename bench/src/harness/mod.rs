@@ -8,8 +8,10 @@
 //! | [`locks`] | virtual | a constant delay | a constant time |
 //! | [`sites`] | virtual | as far as the sites are apart | free |
 //! | [`election`] | virtual | a uniform delay | a constant time |
+//! | [`coordinator_killed`] | virtual | a constant delay | a constant time |
 
 mod alarms;
+pub mod coordinator_killed;
 pub mod election;
 pub mod in_memory;
 pub mod in_process;

@@ -100,6 +100,7 @@ fn is_comparable(a: &Run, b: &Run) -> bool {
                 run.durability as u8,
                 run.link.clone(),
                 run.placement.clone(),
+                run.coordinator.clone(),
             ),
             (run.keys, run.zipf.to_bits(), run.read_ratio.to_bits()),
             faults(run),

@@ -116,7 +116,7 @@ fn comparison_row(groups: &[Group<'_>], group: &Group<'_>) -> Markup {
     let time = |of: fn(&Latency) -> u64| micros(group.median(|run| of(&run.latency_us) as f64));
     html! {
         tr.invalid[!group.is_valid()] {
-            th.text scope="row" { (run.algorithm) } td.text { (named(groups, run)) }
+            th.text scope="row" { (run.title()) } td.text { (named(groups, run)) }
             td {
                 @match group.rank {
                     Some(rank) => { "#" (rank) }
@@ -164,7 +164,7 @@ fn verdicts(groups: &[Group<'_>]) -> Markup {
             }
             @for run in runs() { @if let Some(check) = &run.check {
                 li class=[(!check.ok).then_some("bad")] {
-                    (run.algorithm) ", repetition " (run.repetition) ": " (check.kind) " check of "
+                    (run.title()) ", repetition " (run.repetition) ": " (check.kind) " check of "
                     (grouped(check.operations as f64)) " operations: "
                     @if check.ok { "holds" } @else { "broken: " (check.detail) }
                 }
@@ -185,7 +185,7 @@ fn drawings(groups: &[Group<'_>]) -> Markup {
         p.key { @for (series, run) in &shown {
             span {
                 i style={ "background:" (chart::color(*series)) } {}
-                (run.algorithm) ", " (named(groups, run)) @if !run.verdict.valid { " (invalid)" }
+                (run.title()) ", " (named(groups, run)) @if !run.verdict.valid { " (invalid)" }
             }
         } }
     };
@@ -254,7 +254,7 @@ fn costs(groups: &[Group<'_>]) -> Markup {
         @for group in groups.iter().filter(|group| group.is_safe()) {
             @let run = group.first();
             tr.invalid[!group.is_valid()] {
-                th.text scope="row" { (run.algorithm) } td.text { (named(groups, run)) }
+                th.text scope="row" { (run.title()) } td.text { (named(groups, run)) }
                 td { (format!("{:.2}", group.median(|run| run.per_operation.messages))) }
                 td { (grouped(group.median(|run| run.per_operation.bytes))) }
                 td { (format!("{:.3}", group.median(|run| run.per_operation.syncs))) }
@@ -284,7 +284,7 @@ fn floors(groups: &[Group<'_>]) -> Markup {
     }
     html! {
         h2 { "One commit beside its floor" }
-        ul { @for (run, floor) in rows { li { (run.algorithm) ": " (floor.to_string()) } } }
+        ul { @for (run, floor) in rows { li { (run.title()) ": " (floor.to_string()) } } }
     }
 }
 
@@ -302,7 +302,7 @@ fn faults(groups: &[Group<'_>]) -> Markup {
             } }
             @for run in runs().filter(|run| !run.faults.is_empty()) {
                 tr {
-                    th.text scope="row" { (run.algorithm) } td { (run.repetition) }
+                    th.text scope="row" { (run.title()) } td { (run.repetition) }
                     td.text { @for fault in &run.faults {
                         (fault.kind) " " (fault.target)
                         @if let Some(node) = fault.node { " (node " (node) ")" }

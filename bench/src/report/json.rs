@@ -46,6 +46,9 @@ pub struct Run {
     pub algorithm: String,
     /// Node processes.
     pub nodes: u32,
+    /// Where its coordinator ran, when not together with a participant.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub coordinator: Option<String>,
     /// Concurrent clients.
     pub clients: u32,
     /// When clients ask.
@@ -146,6 +149,17 @@ impl std::fmt::Display for Floor {
             self.syncs,
             self.sync_us
         )
+    }
+}
+
+impl Run {
+    /// Its name for people: with where its coordinator ran.
+    #[must_use]
+    pub fn title(&self) -> String {
+        match &self.coordinator {
+            Some(coordinator) => format!("{}, coordinator {coordinator}", self.algorithm),
+            None => self.algorithm.clone(),
+        }
     }
 }
 

@@ -75,7 +75,7 @@ const COLUMNS: [Column; 14] = [
     Column {
         name: "algorithm",
         figure: false,
-        of: |group| group.first().algorithm.clone(),
+        of: |group| group.first().title(),
         shown: Shown::Always,
     },
     Column {

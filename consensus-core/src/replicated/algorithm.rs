@@ -34,7 +34,8 @@ impl<H: Hosting> Algorithm for Replicated<H> {
             replicas: replicas.map(|count| count as usize),
             outer: H::Outer::draw(members, chance),
             reclaim_every: chance(4..=64) as usize,
-            ..Options::default()
+            #[cfg(feature = "faults")]
+            unproven: false,
         }
     }
 

@@ -31,12 +31,12 @@ pub(super) struct Holdings {
     prepared: usize,
 }
 
-/// Asks every node that is up, again and again while somebody is in doubt and has time to find out.
-pub(super) async fn audit(nodes: &Nodes) -> Vec<Holdings> {
+/// Asks every one of the first `participants` nodes that is up, again and again while somebody is in doubt and has time to find out.
+pub(super) async fn audit(nodes: &Nodes, participants: u16) -> Vec<Holdings> {
     let until = Instant::now() + PATIENCE;
     loop {
         let mut all = Vec::new();
-        for node in nodes.alive() {
+        for node in nodes.alive().into_iter().filter(|n| n.0 <= participants) {
             all.extend(ask(nodes, node).await);
         }
         let rests = all.iter().all(|holdings| holdings.prepared == 0);

@@ -13,6 +13,7 @@ use super::{
 use crate::{flags, progress::Progress};
 use anyhow::{Context as _, anyhow};
 use bench::{
+    algorithms as placed,
     report::{environment::cores, json},
     verdict::{Evidence, judge},
 };
@@ -62,7 +63,8 @@ pub(crate) async fn run(job: &Job<'_>) -> anyhow::Result<json::Run> {
         rate: plan.rate,
         window: plan.window,
         caller,
-        router: Router::new(plan.nodes),
+        router: Router::new(plan.processes()),
+        nodes: plan.nodes,
         ledger: Ledger::new(plan.window, plan.check, cores() as usize),
         outages: Arc::new(Outages::new(plan.faults.faults.len())),
         began: Instant::now(),
@@ -83,7 +85,7 @@ pub(crate) async fn run(job: &Job<'_>) -> anyhow::Result<json::Run> {
     let book = load.ledger.close();
     let (book, check) = match job.contract {
         Contract::AtomicCommit if plan.check => {
-            let holdings = audit::audit(&nodes).await;
+            let holdings = audit::audit(&nodes, plan.nodes).await;
             let check = audit::judge(plan.nodes, book.transfers(), holdings);
             (book, Some(check))
         }
@@ -217,12 +219,16 @@ fn figures(
     evidence.rate = evidence
         .rate
         .map(|(_, reached)| (asked as f64 / seconds, reached));
-    evidence.load = Some((u32::from(plan.nodes) + 1, cores()));
+    evidence.load = Some((u32::from(plan.processes()) + 1, cores()));
     evidence.check.clone_from(&check);
     let ended = (measured.throughput_ops * seconds).round() as u64;
     let mut run = json::Run {
         algorithm: plan.name.clone(),
-        nodes: plan.nodes.into(),
+        nodes: plan.processes().into(),
+        coordinator: match plan.coordinator {
+            flags::Coordinator::Together => None,
+            elsewhere => Some(placed::Coordinator::from(elsewhere).word().to_owned()),
+        },
         clients: plan.clients,
         mode: plan.rate.map_or(json::Loop::Closed, |_| json::Loop::Open),
         rate: plan.rate,

@@ -47,7 +47,10 @@ pub(crate) fn command(flags: &ClusterFlags) -> anyhow::Result<u8> {
     let seed = flags.seed.unwrap_or_else(|| rand::random::<u32>().into());
     let algorithms = algorithms::chosen(&flags.algorithm)?;
     let plans = plan::plans(flags, &algorithms, &baselines(), seed)?;
-    let links = Links::new(flags.link.as_deref(), flags.nodes)?;
+    let links = Links::new(
+        flags.link.as_deref(),
+        plan::processes(flags.nodes, flags.coordinator),
+    )?;
     let folder = report_folder(flags)?;
     eprintln!("seed {seed}");
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -116,7 +119,7 @@ async fn all(
     if flags.clients == 1 && flags.link.is_none() {
         lay_floors(&mut runs, &syncs)?;
     }
-    let busy = u32::from(flags.nodes) + 1;
+    let busy = u32::from(plan::processes(flags.nodes, flags.coordinator)) + 1;
     let report = Report {
         schema: SCHEMA,
         command: out::command(seed),

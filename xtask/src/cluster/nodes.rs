@@ -61,11 +61,11 @@ impl Nodes {
         let folder = Folder::new(parent, &plan.name)?;
         let validity = VALIDITY + 2 * plan.window.end();
         let cluster = ClusterId(rand::random());
-        certs::write(folder.path(), cluster, plan.nodes, validity)?;
+        certs::write(folder.path(), cluster, plan.processes(), validity)?;
         let program = std::env::current_exe().context("finding this program")?;
         let emulated = !links.are_bare() || plan.faults.need_links();
         let mut children = BTreeMap::new();
-        for node in (1..=plan.nodes).map(NodeId) {
+        for node in (1..=plan.processes()).map(NodeId) {
             let config = config(plan, folder.path(), node, emulated.then(|| links.of(node)));
             crate::node::format(&config, cluster)?;
             let file = write(&config, folder.path())?;
@@ -303,6 +303,7 @@ fn client(
 fn config(plan: &Plan, folder: &Path, node: NodeId, links: Option<&[String]>) -> Config {
     Config {
         algorithm: plan.name.clone(),
+        coordinator: plan.coordinator,
         node: node.0,
         listen: (Ipv4Addr::LOCALHOST, 0).into(),
         data: data(folder, node),
@@ -314,7 +315,7 @@ fn config(plan: &Plan, folder: &Path, node: NodeId, links: Option<&[String]>) ->
         }),
         supervisor: Some(Supervisor {
             process: std::process::id(),
-            nodes: plan.nodes,
+            nodes: plan.processes(),
             breaks_disk: plan.faults.break_disks(),
         }),
         peers: Vec::new(),

@@ -3,9 +3,9 @@
 use super::fault::Schedule;
 use crate::{
     ending::refusal,
-    flags::{ClusterFlags, Durability},
+    flags::{ClusterFlags, Coordinator, Durability},
 };
-use bench::{recorder::Window, workload::Workload};
+use bench::{algorithms as placed, recorder::Window, workload::Workload};
 use std::time::Duration;
 
 /// A baseline measures for no longer than this: it is steady.
@@ -20,8 +20,10 @@ pub(crate) struct Plan {
     pub(crate) name: String,
     /// Which of the interleaved repetitions, from 0.
     pub(crate) repetition: u32,
-    /// Node processes.
+    /// Nodes that clients' work is for: all, but for a coordinator's own.
     pub(crate) nodes: u16,
+    /// Where it coordinates.
+    pub(crate) coordinator: Coordinator,
     /// Concurrent clients.
     pub(crate) clients: u32,
     /// Operations a second of an open loop.
@@ -41,6 +43,11 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
+    /// Node processes.
+    pub(crate) fn processes(&self) -> u16 {
+        processes(self.nodes, self.coordinator)
+    }
+
     /// What progress calls it.
     pub(crate) fn title(&self) -> String {
         match self.repetition {
@@ -48,6 +55,11 @@ impl Plan {
             n => format!("{} ({})", self.name, n + 1),
         }
     }
+}
+
+/// Nodes, and those that only coordinate.
+pub(crate) fn processes(nodes: u16, coordinator: Coordinator) -> u16 {
+    nodes + placed::Coordinator::from(coordinator).nodes()
 }
 
 /// All runs that the flags ask for: algorithms first, then the baselines, and again for every
@@ -62,7 +74,16 @@ pub(crate) fn plans(
     seed: u64,
 ) -> anyhow::Result<Vec<Plan>> {
     let measured = Duration::from_secs_f64(flags.duration);
-    let faults = Schedule::new(&flags.fault, flags.nodes, measured)?;
+    let coordinator = flags.coordinator;
+    let other = |name: &&&str| **name != "twophase";
+    if coordinator != Coordinator::Together
+        && let Some(name) = algorithms.iter().find(other)
+    {
+        return Err(refusal(format!(
+            "--coordinator is for twophase; {name} has no coordinator that could be elsewhere"
+        )));
+    }
+    let faults = Schedule::new(&flags.fault, processes(flags.nodes, coordinator), measured)?;
     if flags.durability == Durability::Memory && faults.restart_nodes() {
         return Err(refusal(
             "--durability memory keeps nothing: a node that comes back has forgotten its promises, so nothing can be restarted",
@@ -92,6 +113,7 @@ pub(crate) fn plans(
         name: name.to_owned(),
         repetition,
         nodes: flags.nodes,
+        coordinator,
         clients: flags.clients,
         rate: flags.rate,
         workload,
@@ -106,6 +128,7 @@ pub(crate) fn plans(
         plans.extend(algorithms.iter().map(|name| plan(name, repetition)));
         plans.extend(baselines.iter().map(|(name, durability)| Plan {
             nodes: 1,
+            coordinator: Coordinator::Together,
             durability: *durability,
             link: None,
             faults: Schedule::default(),

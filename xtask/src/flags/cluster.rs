@@ -24,6 +24,11 @@ pub(crate) struct ClusterFlags {
           value_parser = clap::value_parser!(u16).range(1..=31))]
     pub(crate) nodes: u16,
 
+    /// Where the coordinator of two-phase commit runs: `together` with participant 1, `apart` on a
+    /// process of its own, or `replicated` on three of their own that agree on its log
+    #[arg(long, value_enum, value_name = "WHERE", default_value_t = Coordinator::Together)]
+    pub(crate) coordinator: Coordinator,
+
     /// Clients at work at the same time; in a closed loop each has one operation under way
     #[arg(long, value_name = "N", default_value_t = 64,
           value_parser = clap::value_parser!(u32).range(1..=65_536))]
@@ -101,6 +106,29 @@ pub(crate) struct ClusterFlags {
     /// Print report.json on standard output, and nothing else there
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+/// Where the coordinator of two-phase commit runs.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize, Default, Debug)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Coordinator {
+    /// At node 1, a participant.
+    #[default]
+    Together,
+    /// At a node of its own.
+    Apart,
+    /// At three nodes of its own, which agree on its log.
+    Replicated,
+}
+
+impl From<Coordinator> for bench::algorithms::Coordinator {
+    fn from(coordinator: Coordinator) -> Self {
+        match coordinator {
+            Coordinator::Together => Self::Together,
+            Coordinator::Apart => Self::Apart,
+            Coordinator::Replicated => Self::Replicated,
+        }
+    }
 }
 
 /// What an acknowledgement means.

@@ -4,7 +4,7 @@ mod cluster;
 mod sim;
 mod value;
 
-pub(crate) use cluster::{ClusterFlags, Durability};
+pub(crate) use cluster::{ClusterFlags, Coordinator, Durability};
 pub(crate) use sim::SimFlags;
 
 use crate::ending::REFUSED;

@@ -1,6 +1,10 @@
 //! One node's configuration file.
 
-use crate::{certs::Files, ending::refusal, flags::Durability};
+use crate::{
+    certs::Files,
+    ending::refusal,
+    flags::{Coordinator, Durability},
+};
 use anyhow::Context as _;
 use net_quic::{Identity, NetError};
 use serde::{Deserialize, Serialize};
@@ -18,6 +22,7 @@ use std::{
 /// listen = "10.0.0.1:4700"
 /// data = "/var/lib/consensus"
 /// durability = "fsync"                # or "memory"
+/// coordinator = "together"            # of twophase: or "apart", "replicated"
 ///
 /// [identity]
 /// certificate = "node-1.pem"
@@ -37,6 +42,10 @@ use std::{
 pub(crate) struct Config {
     /// Which protocol.
     pub(crate) algorithm: String,
+    /// Where its coordinator runs: at the last node, or the last three, when it is not `together` with
+    /// the first.
+    #[serde(default)]
+    pub(crate) coordinator: Coordinator,
     /// Which node; what its certificate names.
     pub(crate) node: u16,
     /// Where to listen. Port 0 lets the system choose, which helps nobody without a supervisor.
@@ -134,6 +143,12 @@ pub(crate) struct Peer {
 }
 
 impl Config {
+    /// How many nodes there are.
+    pub(crate) fn nodes(&self) -> u16 {
+        let listed = u16::try_from(self.peers.len()).unwrap_or(u16::MAX);
+        self.supervisor.map_or(listed, |parent| parent.nodes)
+    }
+
     /// Reads a file and makes its paths whole.
     ///
     /// # Errors

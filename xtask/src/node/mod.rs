@@ -14,9 +14,8 @@ use crate::{
 };
 use anyhow::Context as _;
 use bench::{
-    algorithms::{NAMES, Visitor, named},
+    algorithms::{Coordinator, NAMES, PlacedVisitor, placed},
     baseline::Baseline,
-    harness::Load,
 };
 use config::Config;
 use consensus_core::{ClusterId, NodeId, runtime::Runnable};
@@ -52,12 +51,22 @@ pub(crate) fn run(flags: &NodeFlags) -> anyhow::Result<u8> {
     if let Some(baseline) = baseline {
         return floor::run(baseline, &config, identity);
     }
-    let name = config.algorithm.clone();
+    let (name, coordinator) = (
+        config.algorithm.clone(),
+        Coordinator::from(config.coordinator),
+    );
+    let participants = config.nodes().saturating_sub(coordinator.nodes());
     let mut run = Run {
         parts: Some((config, identity)),
         result: Ok(DONE),
     };
-    named(&name, &mut run);
+    if participants == 0 || !placed(&name, coordinator, participants, &mut run) {
+        return Err(refusal(format!(
+            "{}: {name} has no coordinator that could be {} here",
+            flags.config.display(),
+            coordinator.word(),
+        )));
+    }
     run.result
 }
 
@@ -95,10 +104,10 @@ struct Run {
     result: anyhow::Result<u8>,
 }
 
-impl Visitor for Run {
-    fn visit<A: Runnable, L: Load<A>>(&mut self) {
+impl PlacedVisitor for Run {
+    fn visit<A: Runnable>(&mut self, options: A::Options) {
         if let Some((config, identity)) = self.parts.take() {
-            self.result = serve::run::<A>(&config, identity);
+            self.result = serve::run::<A>(&config, identity, options);
         }
     }
 }

@@ -29,17 +29,26 @@ const UNTOLD: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALH
 ///
 /// # Errors
 /// A refusal when it cannot start; what broke when it fails later.
-pub(crate) fn run<A: Runnable>(config: &Config, identity: Identity) -> anyhow::Result<u8> {
+pub(crate) fn run<A: Runnable>(
+    config: &Config,
+    identity: Identity,
+    options: A::Options,
+) -> anyhow::Result<u8> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .context("starting the runtime")?;
-    runtime.block_on(serve::<A>(config, identity))
+    runtime.block_on(serve::<A>(config, identity, options))
 }
 
-async fn serve<A: Runnable>(config: &Config, identity: Identity) -> anyhow::Result<u8> {
+async fn serve<A: Runnable>(
+    config: &Config,
+    identity: Identity,
+    options: A::Options,
+) -> anyhow::Result<u8> {
     let terminated = terminated()?;
     let mut settings = settings::<A>(config, identity)?;
+    settings.protocol = options;
     let breaks_disk = config.supervisor.is_some_and(|parent| parent.breaks_disk);
     let disk = breaks_disk.then(BreakableFiles::default);
     if let Some(disk) = &disk {

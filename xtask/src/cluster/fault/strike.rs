@@ -54,7 +54,7 @@ impl Striker {
         Self {
             schedule: plan.faults.clone(),
             algorithm: plan.name.clone(),
-            nodes: plan.nodes,
+            nodes: plan.processes(),
             links,
             victims: Victims::default(),
             cuts: Cuts::default(),

@@ -120,6 +120,6 @@ impl<C> Load<C> {
     /// # Errors
     /// When the workload cannot be run.
     pub(crate) fn asker(&self, number: u32) -> Result<Asker, WorkloadError> {
-        Asker::new(number, self.contract, self.router.nodes(), &self.workload)
+        Asker::new(number, self.contract, self.nodes, &self.workload)
     }
 }

@@ -24,6 +24,8 @@ use tokio::{task::JoinSet, time::Instant};
 
 /// A load and everything that its clients share.
 pub(crate) struct Load<C> {
+    /// How many nodes, from the first, the work is for.
+    pub(crate) nodes: u16,
     /// What nodes promise, which decides how clients ask.
     pub(crate) contract: Contract,
     /// What is asked.

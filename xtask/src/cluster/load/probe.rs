@@ -52,7 +52,7 @@ async fn once<C: Caller>(load: &Load<C>, node: NodeId, patience: Duration) -> bo
         payload: 16,
         seed: 0,
     };
-    let Ok(mut asker) = Asker::new(u32::MAX, load.contract, load.router.nodes(), &workload) else {
+    let Ok(mut asker) = Asker::new(u32::MAX, load.contract, load.nodes, &workload) else {
         return false;
     };
     let (caller, id) = (&load.caller, asker.id);

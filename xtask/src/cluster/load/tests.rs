@@ -66,6 +66,7 @@ fn load(contract: Contract, nodes: Vec<Does>, rate: Option<f64>) -> Arc<Load<Nod
         clients: 4,
         rate,
         window,
+        nodes: u16::try_from(nodes.len()).expect("a few"),
         router: Router::new(u16::try_from(nodes.len()).expect("a few")),
         caller: Nodes(nodes),
         ledger: Ledger::new(window, true, 2),
