@@ -2,8 +2,11 @@
 //! these few things about itself.
 
 use crate::{
-    Boot, Invariants, Members, NodeId, Protocol, contract::replicated_log::SnapshotId,
-    fault::FaultKind, majority, service::Service,
+    Boot, Invariants, Members, NodeId, Protocol,
+    contract::replicated_log::{LogView, SnapshotId},
+    fault::FaultKind,
+    majority,
+    service::Service,
 };
 use alloc::string::String;
 use core::{fmt, ops::RangeInclusive, time::Duration};
@@ -85,6 +88,11 @@ pub trait Algorithm: Protocol<Config: Clone, Status: fmt::Debug> + fmt::Debug + 
     fn harmful_after(options: &Self::Options) -> Duration {
         let _ = options;
         Duration::ZERO
+    }
+
+    /// What an operator sees of its log. None where there is none. Cheap; never waits for the disk.
+    fn view(&self) -> Option<LogView> {
+        None
     }
 
     /// The node that decides for the others, as this one knows: the target that fault specifications

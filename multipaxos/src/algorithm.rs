@@ -77,6 +77,10 @@ impl Algorithm for MultiPaxos {
         self.snapshot.as_ref().map(|manifest| manifest.id)
     }
 
+    fn view(&self) -> Option<consensus_core::contract::replicated_log::LogView> {
+        Some(consensus_core::Protocol::status(self).view(|node| self.is_sending_to(node)))
+    }
+
     fn leader(&self) -> Option<NodeId> {
         self.leader_known()
     }

@@ -46,6 +46,11 @@ impl MultiPaxos {
         Some(manifest.index)
     }
 
+    /// Whether a snapshot is on its way to `node`.
+    pub(crate) fn is_sending_to(&self, node: NodeId) -> bool {
+        self.sending.iter().any(|sending| sending.to == node)
+    }
+
     /// A heartbeat round is over: a transfer that nobody has heard of for long may be tried again.
     pub(crate) fn snapshot_round_over(&mut self) {
         self.sending.retain_mut(|sending| {

@@ -2,7 +2,10 @@
 
 use crate::node::{MultiPaxos, Role as State};
 use alloc::vec::Vec;
-use consensus_core::{Ballot, Index, NodeId};
+use consensus_core::{
+    Ballot, Index, NodeId,
+    contract::replicated_log::{LogRole, LogView, PeerView},
+};
 
 /// What a node is beside an acceptor and a replica, which every node always is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -52,6 +55,30 @@ pub struct Peer {
 }
 
 impl Status {
+    /// In the words of the contract; `sends` tells to whom a snapshot is on its way.
+    pub(crate) fn view(&self, sends: impl Fn(NodeId) -> bool) -> LogView {
+        let peer = |peer: &Peer| PeerView {
+            node: peer.node,
+            matched: peer.through,
+            next: peer.next,
+            snapshot: sends(peer.node),
+            active: None,
+        };
+        LogView {
+            role: match self.role {
+                Role::Follower => LogRole::Follower,
+                Role::Candidate => LogRole::Candidate,
+                Role::Leader => LogRole::Leader,
+            },
+            epoch: self.promised.into(),
+            last: self.last.max(self.chosen),
+            commit: self.chosen,
+            base: self.base,
+            bytes: self.log_bytes,
+            peers: self.peers.iter().map(peer).collect(),
+        }
+    }
+
     pub(crate) fn of(node: &MultiPaxos) -> Self {
         let (role, peers) = match &node.role {
             State::Follower => (Role::Follower, Vec::new()),

@@ -253,6 +253,23 @@ impl Endpoint {
         }
     }
 
+    /// How long a packet takes to each connected node and back, as last measured.
+    #[must_use]
+    pub fn round_trips(&self) -> BTreeMap<NodeId, Duration> {
+        self.shared.round_trips()
+    }
+
+    /// The same, for whoever must not keep the endpoint alive.
+    pub(crate) fn round_trips_later(
+        &self,
+    ) -> impl Fn() -> BTreeMap<NodeId, Duration> + Send + Sync + use<> {
+        let shared = Arc::downgrade(&self.shared);
+        move || {
+            let shared = shared.upgrade();
+            shared.map_or_else(BTreeMap::new, |shared| shared.round_trips())
+        }
+    }
+
     /// What has been counted since the endpoint was bound.
     #[must_use]
     pub fn stats(&self) -> Arc<Stats> {
@@ -324,6 +341,15 @@ impl Shared {
             self.spawn(dial::keep(Arc::clone(self), Arc::clone(&peer)));
         }
         peer
+    }
+
+    fn round_trips(&self) -> BTreeMap<NodeId, Duration> {
+        let peers = self.roster.all();
+        let measured = peers.iter().filter_map(|peer| {
+            let connection = peer.connection()?;
+            Some((peer.node, connection.rtt()))
+        });
+        measured.collect()
     }
 
     fn connected(&self) -> Vec<NodeId> {

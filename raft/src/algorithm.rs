@@ -8,8 +8,8 @@ use crate::{
 use alloc::{string::String, string::ToString, vec::Vec};
 use bytes::Bytes;
 use consensus_core::{
-    Algorithm, Boot, Contract, DiskId, Members, NodeId,
-    contract::replicated_log::{Member, Membership, SnapshotId},
+    Algorithm, Boot, Contract, DiskId, Members, NodeId, Protocol,
+    contract::replicated_log::{LogView, Member, Membership, SnapshotId},
     service::{
         Unrest,
         key_value::KeyValue,
@@ -163,6 +163,10 @@ impl Algorithm for Raft {
 
     fn snapshot(&self) -> Option<SnapshotId> {
         self.members.snapshot().map(|manifest| manifest.id)
+    }
+
+    fn view(&self) -> Option<LogView> {
+        Some(self.status().into())
     }
 
     fn leader(&self) -> Option<NodeId> {

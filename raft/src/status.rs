@@ -2,7 +2,10 @@
 
 use crate::progress::{Flow, Progress};
 use alloc::vec::Vec;
-use consensus_core::{Index, NodeId};
+use consensus_core::{
+    Epoch, Index, NodeId,
+    contract::replicated_log::{LogRole, LogView, PeerView},
+};
 
 /// What a node does in its term.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -63,6 +66,31 @@ impl From<&Progress> for Peer {
             next: progress.next,
             snapshot: matches!(progress.flow, Flow::Snapshot(_)),
             active: progress.active,
+        }
+    }
+}
+
+impl From<Status> for LogView {
+    fn from(status: Status) -> Self {
+        let peer = |peer: &Peer| PeerView {
+            node: peer.node,
+            matched: peer.matched,
+            next: peer.next,
+            snapshot: peer.snapshot,
+            active: Some(peer.active),
+        };
+        Self {
+            role: match status.role {
+                Role::Follower => LogRole::Follower,
+                Role::PreCandidate | Role::Candidate => LogRole::Candidate,
+                Role::Leader => LogRole::Leader,
+            },
+            epoch: Epoch::of_term(status.term),
+            last: status.last,
+            commit: status.commit,
+            base: status.base,
+            bytes: status.log_bytes,
+            peers: status.peers.iter().map(peer).collect(),
         }
     }
 }

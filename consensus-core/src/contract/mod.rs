@@ -10,3 +10,4 @@
 pub mod atomic_commit;
 pub mod register;
 pub mod replicated_log;
+mod view;

@@ -9,6 +9,8 @@
 //! 4. [`Event::LeaderChanged`] is never missed and its epochs never decrease.
 //! 5. Snapshots are exchanged as [`Manifest`]s only; the driver moves the bytes.
 
+pub use super::view::{LogRole, LogView, PeerView};
+
 use crate::{
     DiskId, Epoch, Field, Index, NodeId, Token,
     log::{Commands, Run},

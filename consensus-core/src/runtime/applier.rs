@@ -193,6 +193,9 @@ impl<A: Algorithm> Host<A> {
                 self.carry_out(now);
             }
         }
+        if let Some(applied) = self.service.applied() {
+            self.counters.applied.set(applied.0);
+        }
     }
 
     pub(super) fn next_wake(&self) -> Option<Time> {

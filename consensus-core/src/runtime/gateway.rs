@@ -18,7 +18,7 @@ use core::{
     task::{Context, Poll, Waker},
 };
 use std::sync::{Arc, Mutex};
-use tokio::time::Instant;
+use tokio::{sync::Notify, time::Instant};
 
 /// The time is taken of one call in this many.
 const SAMPLE: u64 = 8;
@@ -30,6 +30,7 @@ pub struct Handle(Arc<Calls>);
 #[derive(Debug)]
 pub(super) struct Calls {
     queue: Mutex<Queue>,
+    room: Notify,
     bell: Arc<Bell>,
     reports: Reports,
     counters: Arc<Counters>,
@@ -44,6 +45,7 @@ struct Queue {
     bytes: usize,
     abandoned: Vec<CallId>,
     submitted: u64,
+    somebody_waits: bool,
     stopped: bool,
 }
 
@@ -67,6 +69,7 @@ impl Handle {
     ) -> Self {
         Self(Arc::new(Calls {
             queue: Mutex::default(),
+            room: Notify::new(),
             bell,
             reports,
             counters,
@@ -77,6 +80,25 @@ impl Handle {
 
     pub(super) fn calls(&self) -> &Arc<Calls> {
         &self.0
+    }
+
+    /// Waits until the queue takes another call: after [`Refusal::Busy`], before the next try. Others
+    /// may be faster; then that one is refused again. At once when the node has stopped.
+    pub async fn room(&self) {
+        loop {
+            // Made before the look, so that room made in between wakes it.
+            let room = self.0.room.notified();
+            {
+                let mut queue = lock(&self.0.queue);
+                let is_full =
+                    queue.calls.len() >= self.0.count_limit || queue.bytes >= self.0.bytes_limit;
+                if queue.stopped || !is_full {
+                    return;
+                }
+                queue.somebody_waits = true;
+            }
+            room.await;
+        }
     }
 
     /// Asks the service. Accepted or refused before this returns; the future gives the answer.
@@ -125,12 +147,16 @@ impl Calls {
         mem::swap(&mut queue.calls, calls);
         queue.bytes = 0;
         abandoned.append(&mut queue.abandoned);
+        if mem::take(&mut queue.somebody_waits) {
+            self.room.notify_waiters();
+        }
     }
 
     /// Refuses what waits and what comes.
     pub(super) fn stop(&self) {
         let mut queue = lock(&self.queue);
         queue.stopped = true;
+        self.room.notify_waiters();
         let calls = mem::take(&mut queue.calls);
         // An answer wakes its caller: not under the lock.
         drop(queue);

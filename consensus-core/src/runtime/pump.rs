@@ -460,6 +460,7 @@ impl<A: Algorithm, T: Transport<A::Message>> Pump<A, T> {
             at: now,
             protocol: format!("{:?}", self.protocol.status()),
             leader: self.protocol.leader(),
+            log: self.protocol.view(),
             last: self.effects.last(),
             durable: self.gate.durable(),
             disk_full: self.records.reports.is_full(),

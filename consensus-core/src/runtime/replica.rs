@@ -240,6 +240,10 @@ where
         }
     }
 
+    fn applied(&self) -> Option<Index> {
+        Service::<P>::applied(&self.service)
+    }
+
     fn next_wake(&self) -> Option<Time> {
         Service::<P>::next_wake(&self.service)
     }

@@ -1,6 +1,6 @@
 //! What an operator sees of a node, readable without waiting for it.
 
-use crate::{Lsn, NodeId, Time};
+use crate::{Lsn, NodeId, Time, contract::replicated_log::LogView};
 use alloc::string::String;
 use core::time::Duration;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -60,6 +60,8 @@ counters! {
     syncs,
     /// Events told to the service.
     events,
+    /// The last entry of a replicated log whose effect the state has.
+    applied,
     /// Calls that the service has taken.
     calls,
     /// Calls answered.
@@ -175,6 +177,9 @@ pub struct Status {
     pub protocol: String,
     /// Who decides for the others, as this node knows.
     pub leader: Option<NodeId>,
+    /// Its log, where it keeps one: role, epoch, last and committed entry, and at a leader everybody
+    /// else.
+    pub log: Option<LogView>,
     /// The newest record numbered.
     pub last: Lsn,
     /// The newest record on disk.

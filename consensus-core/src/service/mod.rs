@@ -16,7 +16,7 @@ mod unrest;
 pub use snapshot::{Chunks, SnapshotOrder, SnapshotReport};
 pub use unrest::Unrest;
 
-use crate::{ClientId, NodeId, Protocol, Sequence, Time};
+use crate::{ClientId, Index, NodeId, Protocol, Sequence, Time};
 use alloc::vec::Vec;
 use bytes::Bytes;
 
@@ -121,6 +121,12 @@ pub trait Service<P: Protocol> {
     /// The driver has done something about a snapshot. Only for services that order any.
     fn snapshot(&mut self, now: Time, report: SnapshotReport, out: &mut Outbox<P>) {
         let _ = (now, report, out);
+    }
+
+    /// The last entry of a replicated log whose effect the state has. None for services of other
+    /// contracts.
+    fn applied(&self) -> Option<Index> {
+        None
     }
 
     /// When [`wake`](Self::wake) wants to be called next, if ever.

@@ -492,6 +492,10 @@ where
         }
     }
 
+    fn applied(&self) -> Option<Index> {
+        Some(self.applied)
+    }
+
     fn snapshot(&mut self, _now: Time, report: SnapshotReport, out: &mut Outbox<P>) {
         match report {
             SnapshotReport::Kept(manifest) => {

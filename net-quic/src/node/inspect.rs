@@ -2,7 +2,11 @@
 
 use crate::Stats;
 use crate::snapshots::{Depot, Transfer};
-use consensus_core::{Boot, DiskId, NodeId, runtime::Watch};
+use consensus_core::{
+    Boot, DiskId, NodeId,
+    contract::replicated_log::{LogView, PeerView},
+    runtime::Watch,
+};
 use serde_json::json;
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -19,7 +23,12 @@ pub(super) struct Inspected {
 
 impl Inspected {
     /// As JSON. Fields may be added, never renamed.
-    pub(super) fn text(&self, connected: &[NodeId], certificate_expires: Duration) -> String {
+    pub(super) fn text(
+        &self,
+        connected: &[NodeId],
+        certificate_expires: Duration,
+        round_trips: &BTreeMap<NodeId, Duration>,
+    ) -> String {
         let status = self.watch.status();
         let snapshots = self.depot.as_ref().map(|depot| depot.status());
         let snapshots = snapshots.unwrap_or_default();
@@ -34,6 +43,11 @@ impl Inspected {
             "disk": self.disk.to_string(),
             "leader": status.leader.map(|node| node.0),
             "status": status.protocol,
+            "log": status.log.as_ref().map(|view| log(view, counts.applied)),
+            "round_trips_us": round_trips
+                .iter()
+                .map(|(node, time)| (node.to_string(), micros(*time)))
+                .collect::<BTreeMap<_, _>>(),
             "last": status.last.0,
             "durable": status.durable.0,
             "disk_full": status.disk_full,
@@ -66,5 +80,31 @@ fn transfer(transfer: &Transfer) -> serde_json::Value {
         "peer": transfer.peer.0,
         "bytes": transfer.bytes,
         "size": transfer.size,
+    })
+}
+
+fn micros(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
+}
+
+fn log(view: &LogView, applied: u64) -> serde_json::Value {
+    let peer = |peer: &PeerView| {
+        json!({
+            "node": peer.node.0,
+            "matched": peer.matched.0,
+            "in_flight": peer.in_flight(),
+            "snapshot": peer.snapshot,
+            "active": peer.active,
+        })
+    };
+    json!({
+        "role": view.role.name(),
+        "epoch": view.epoch.to_string(),
+        "last": view.last.0,
+        "commit": view.commit.0,
+        "applied": applied,
+        "base": view.base.0,
+        "bytes": view.bytes,
+        "peers": view.peers.iter().map(peer).collect::<Vec<_>>(),
     })
 }

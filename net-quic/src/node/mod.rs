@@ -44,7 +44,7 @@ use consensus_core::{
     storage::wal::{self, FileSystem, FormatError, OpenError, RealFileSystem},
 };
 use rand::{TryRng, rngs::SysRng};
-use std::{collections::BTreeMap, fmt, io, net::SocketAddr, path::Path, sync::Arc};
+use std::{collections::BTreeMap, fmt, io, net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
 /// The one group of a node that runs one algorithm.
 const GROUP: GroupId = GroupId(0);
@@ -266,9 +266,10 @@ pub async fn start_with<A: Runnable>(
         depot: depot.clone(),
     };
     let look = endpoint.look_later();
+    let round_trips = endpoint.round_trips_later();
     endpoint.serve(Calls(running.handle().clone()), move || {
         let (connected, certificate_expires) = look();
-        inspected.text(&connected, certificate_expires)
+        inspected.text(&connected, certificate_expires, &round_trips())
     });
     Ok(RunningNode {
         running,
@@ -341,6 +342,12 @@ impl<A: Runnable> RunningNode<A> {
             .as_ref()
             .map(|depot| depot.status())
             .unwrap_or_default()
+    }
+
+    /// How long a packet takes to each connected node and back, as last measured.
+    #[must_use]
+    pub fn round_trips(&self) -> BTreeMap<NodeId, Duration> {
+        self.endpoint.round_trips()
     }
 
     /// The network's counters.

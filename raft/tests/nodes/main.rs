@@ -3,3 +3,4 @@
 
 mod group;
 mod snapshots;
+mod status;
