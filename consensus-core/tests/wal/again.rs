@@ -196,3 +196,28 @@ fn a_large_buffer_is_used_again() {
     let (opened, _) = open(&disk);
     assert_eq!(contents(&opened.records)[1], (2, b"small".to_vec()));
 }
+
+/// ST-07: the newest term and vote, torn before anything rested on them: the older ones stand. Rotten
+/// after something did: the node takes no part.
+#[test]
+fn st_07_a_torn_hard_state_gives_way_to_the_older_and_a_rotten_one_to_nobody() {
+    let newest = groups(&crate::simulated::crashed(), 1)[2] + 40;
+    let torn = crate::simulated::crashed();
+    torn.damage(&segment(1), |bytes| bytes.truncate(newest));
+    assert_eq!(recovered(&torn).unwrap(), 2);
+    let rotten = crate::simulated::stopped();
+    rotten.damage(&segment(1), |bytes| bytes[newest] ^= 2);
+    assert_eq!(damage(&rotten).lost, Some((GROUP, Lsn(3))));
+}
+
+/// ST-06: the same record rots on every replica. None of them starts, each names it: a halt that
+/// somebody can act on, and no gap that nobody notices.
+#[test]
+fn st_06_a_record_damaged_everywhere_is_named_everywhere() {
+    let replicas = [(); 3].map(|()| crate::simulated::stopped());
+    for replica in &replicas {
+        let start = groups(replica, 1)[1];
+        replica.damage(&segment(1), |bytes| bytes[start + 70] ^= 8);
+        assert_eq!(damage(replica).lost, Some((GROUP, Lsn(2))));
+    }
+}
