@@ -2,12 +2,16 @@
 //! simulator can do to it.
 
 use bench::replicated::{OverMultiPaxos, OverRaft};
+use bytes::Bytes;
 use consensus_core::{
-    Algorithm,
+    Algorithm, Boot, Input, NodeId, Protocol, Time, Token,
+    contract::atomic_commit::{self, Event, Kept, Request, Transaction, Vote},
     fault::FaultKind,
-    sim::{Outcome, Settings, run},
+    replicated::{Message, Options},
+    sim::{Outcome, Settings, World, measure::Laboratory, run},
 };
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
+use twophase::Presumption;
 
 #[derive(Debug, Default)]
 struct Sum {
@@ -107,4 +111,191 @@ fn answering_without_proof_of_leadership_is_found() {
     });
     println!("{found:?}");
     assert!(found.is_some(), "it survived {SEEDS} seeds");
+}
+
+/// Five machines, each with a replica and a participant that votes yes. The first host does not notice
+/// that it is cut off.
+struct Deposed {
+    world: World<OverRaft>,
+    /// The deposed host, and the participant that it still reaches.
+    old: NodeId,
+    participant: NodeId,
+    others: Vec<NodeId>,
+    started: Vec<Transaction>,
+    outcomes: Vec<(NodeId, Transaction, atomic_commit::Outcome)>,
+}
+
+impl Deposed {
+    fn new(options: Options<bench::replicated::Over<raft::Raft>>) -> Self {
+        let mut options = options;
+        options.group.check_quorum = false;
+        let laboratory = Laboratory {
+            nodes: 5,
+            options,
+            settle: Duration::from_secs(2),
+            ..Laboratory::default()
+        };
+        let world = laboratory.world::<OverRaft>().expect("it starts");
+        let old = world.protocol(NodeId(1)).and_then(OverRaft::leader);
+        let old = old.expect("somebody leads");
+        let mut others: Vec<_> = (1..=5).map(NodeId).filter(|node| *node != old).collect();
+        let participant = others.remove(0);
+        let mut deposed = Self {
+            world,
+            old,
+            participant,
+            others,
+            started: Vec::new(),
+            outcomes: Vec::new(),
+        };
+        // A transaction that everybody has forgotten.
+        deposed.begin(1);
+        deposed.pass(2_000);
+        deposed
+    }
+
+    fn begin(&mut self, token: u64) {
+        let work = [self.old, self.participant].map(|node| (node, Bytes::from_static(b"work")));
+        let request = Request::Begin {
+            token: Token(token),
+            work: work.to_vec(),
+        };
+        self.input(self.old, Input::Request(request));
+    }
+
+    fn input(&mut self, node: NodeId, input: Input<OverRaft>) {
+        let place = usize::from(node.0) - 1;
+        self.world.input(place, input).expect("every promise holds");
+        self.hear();
+    }
+
+    fn hear(&mut self) {
+        for (node, event) in self.world.take_told() {
+            let kept = Kept::Resource;
+            let request = match event {
+                Event::Started { transaction, .. } => {
+                    self.started.push(transaction);
+                    continue;
+                }
+                Event::Prepare { transaction, work } => {
+                    let vote = Vote::Yes { redo: work };
+                    Request::Vote { transaction, vote }
+                }
+                Event::Commit { transaction, .. } => {
+                    let outcome = atomic_commit::Outcome::Commit;
+                    self.outcomes.push((node, transaction, outcome));
+                    Request::Done { transaction, kept }
+                }
+                Event::Abort { transaction } => {
+                    let outcome = atomic_commit::Outcome::Abort;
+                    self.outcomes.push((node, transaction, outcome));
+                    Request::Done { transaction, kept }
+                }
+                _ => continue,
+            };
+            self.input(node, Input::Request(request));
+        }
+    }
+
+    fn pass(&mut self, ms: u64) {
+        let end: Time = self.world.now() + Duration::from_millis(ms);
+        while self.world.next().is_some_and(|next| next <= end) {
+            self.world.step().expect("every promise holds");
+            self.hear();
+        }
+    }
+
+    /// Parts the old host and its participant from the others, or takes that back.
+    fn part(&mut self, parted: bool) {
+        for one in [self.old, self.participant] {
+            for other in self.others.clone() {
+                for (from, to) in [(one, other), (other, one)] {
+                    match parted {
+                        true => self.world.cut(from, to),
+                        false => self.world.mend(from, to),
+                    }
+                }
+            }
+        }
+    }
+
+    fn hosted_run(&self, node: NodeId) -> Option<Boot> {
+        let status = self.world.protocol(node)?.status();
+        status.hosted.map(|hosted| hosted.boot)
+    }
+
+    /// Deposes the first host: the others elect one of their own, and it does not know.
+    fn depose(&mut self) {
+        self.part(true);
+        self.pass(5_000);
+        let new = self.others.iter().find_map(|node| self.hosted_run(*node));
+        assert!(
+            new > self.hosted_run(self.old),
+            "the others have a newer run"
+        );
+        assert!(
+            self.hosted_run(self.old).is_some(),
+            "the old one does not know"
+        );
+    }
+
+    /// A question about what the deposed host has no record of reaches it. What it says in ten seconds.
+    fn ask_the_deposed(&mut self) -> u64 {
+        let before = self.world.sent_of("Decision");
+        let message = Message::ToHosted(twophase::Message::Inquire {
+            transaction: self.started[0],
+            presumption: Presumption::Abort,
+            boot: Boot(0),
+        });
+        let from = self.participant;
+        self.input(self.old, Input::Receive { from, message });
+        self.pass(10_000);
+        self.world.sent_of("Decision") - before
+    }
+}
+
+/// TP-32, the answer: a deposed host that has no record says nothing, because nothing proves that it
+/// still leads.
+#[test]
+fn tp32_a_deposed_host_answers_nobody() {
+    let mut deposed = Deposed::new(Options::default());
+    deposed.depose();
+    assert_eq!(deposed.ask_the_deposed(), 0);
+}
+
+/// The same where the proof is left out: it presumes an abort.
+#[cfg(feature = "faults")]
+#[test]
+fn tp32_is_caught_where_the_proof_is_left_out() {
+    let mut deposed = Deposed::new(Options {
+        unproven: true,
+        ..Options::default()
+    });
+    deposed.part(true);
+    deposed.pass(100);
+    assert_ne!(deposed.ask_the_deposed(), 0);
+}
+
+/// TP-32, the proposal: what a deposed host decided and could not have agreed never commits, and whoever
+/// voted for it is told so by its successor.
+#[test]
+fn tp32_a_late_proposal_of_a_deposed_host_never_commits() {
+    let mut deposed = Deposed::new(Options::default());
+    deposed.depose();
+    deposed.begin(2);
+    deposed.pass(5_000);
+    let late = deposed.started[1];
+    let told = |deposed: &Deposed| -> Vec<_> {
+        let outcomes = deposed.outcomes.iter();
+        let late = outcomes.filter(|(_, transaction, _)| *transaction == late);
+        late.map(|(node, _, outcome)| (*node, *outcome)).collect()
+    };
+    assert_eq!(told(&deposed), [], "both have voted, and nobody is told");
+    deposed.part(false);
+    deposed.pass(30_000);
+    let mut ends = told(&deposed);
+    ends.sort();
+    let mut both = [deposed.old, deposed.participant];
+    both.sort();
+    assert_eq!(ends, both.map(|node| (node, atomic_commit::Outcome::Abort)));
 }
