@@ -22,6 +22,8 @@ const OWED: u64 = 3;
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 enum Phase {
     Safety,
+    /// Everything has been asked; faults that must last do.
+    Lingering,
     Liveness,
     Closing,
     Over,
@@ -117,7 +119,12 @@ impl<A: Algorithm> Phases<A> {
             self.later(client, MILLI);
         }
         self.deadline(settings.safety, 1);
-        self.until(Phase::Liveness)?;
+        self.until(Phase::Lingering)?;
+        if !self.faults.lingers.is_zero() && self.phase < Phase::Liveness {
+            self.deadline(self.faults.lingers, 1);
+            self.until(Phase::Liveness)?;
+        }
+        self.phase = Phase::Liveness;
         self.heal(seed)?;
         self.deadline(settings.liveness, 2);
         self.until(Phase::Over)?;
@@ -269,10 +276,11 @@ impl<A: Algorithm> Phases<A> {
         let body = match self.phase {
             Phase::Safety if self.left == 0 => {
                 if self.clients.iter().all(|client| client.call.is_none()) {
-                    self.phase = Phase::Liveness;
+                    self.phase = Phase::Lingering;
                 }
                 return Ok(());
             }
+            Phase::Lingering => return Ok(()),
             Phase::Safety => {
                 self.left -= 1;
                 self.workload.next(client as u32, now, &mut self.chance)
@@ -385,7 +393,7 @@ impl<A: Algorithm> Phases<A> {
                 match self.phase {
                     Phase::Liveness => self.clients[client].done += 1,
                     Phase::Closing => self.closed(client),
-                    Phase::Safety | Phase::Over => {}
+                    Phase::Safety | Phase::Lingering | Phase::Over => {}
                 }
             }
             Answer::Unknown => {

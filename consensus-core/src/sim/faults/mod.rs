@@ -53,6 +53,8 @@ const MILLI: u64 = 1_000_000;
 /// One kind that is on.
 struct Source {
     kind: FaultKind,
+    /// Mean time until the first strike.
+    first: u64,
     /// Mean time between two strikes.
     every: u64,
     /// Mean time until one heals.
@@ -82,6 +84,8 @@ pub(crate) struct Faults {
     /// Nodes that die when they leave something unsynced: by which fault, and for how long.
     traps: Vec<(usize, FaultKind, u64)>,
     restarts: Chance,
+    /// How long after the last operation a fault may have to last to do its harm.
+    pub(crate) lingers: Duration,
     pub(crate) fired: BTreeMap<FaultKind, u64>,
 }
 
@@ -136,6 +140,7 @@ impl Faults {
             if on && kinds.contains(&kind) {
                 sources.push(Source {
                     kind,
+                    first: every,
                     every,
                     lasting,
                     chance,
@@ -149,17 +154,20 @@ impl Faults {
             frozen: false,
             traps: Vec::new(),
             restarts: shape,
+            lingers: Duration::ZERO,
             fired: BTreeMap::new(),
         }
     }
 
-    /// Lets `kinds` last longer than `least`, and leaves as much time between them.
+    /// Lets `kinds` begin early and last longer than `least`, with as much time between them.
     pub(crate) fn prolong(&mut self, kinds: &[FaultKind], least: Duration) {
-        let least = u64::try_from(least.as_nanos()).unwrap_or(u64::MAX);
+        let nanos = u64::try_from(least.as_nanos()).unwrap_or(u64::MAX);
         for source in &mut self.sources {
             if kinds.contains(&source.kind) {
-                source.every = source.every.saturating_add(least / 4);
-                source.lasting = source.lasting.saturating_add(least);
+                source.first /= 8;
+                source.every = source.every.saturating_add(nanos);
+                source.lasting = source.lasting.saturating_add(nanos);
+                self.lingers = least;
             }
         }
     }
@@ -174,7 +182,7 @@ impl Faults {
 
     pub(crate) fn begin<A: Algorithm>(&mut self, world: &mut World<A>) {
         for (i, source) in self.sources.iter_mut().enumerate() {
-            let at = Time::from_nanos(world.now + source.chance.exponential(source.every));
+            let at = Time::from_nanos(world.now + source.chance.exponential(source.first));
             world.call_at(at, Alarm::Strike(i as u32).word());
         }
     }

@@ -1,0 +1,161 @@
+//! Every order of one transaction's messages, its votes, the disks and its alarms, by the production
+//! code.
+
+use bytes::Bytes;
+use consensus_core::{
+    Boot, Members, NodeId, Token,
+    contract::atomic_commit::{Event, Outcome, Request, Transaction, Vote},
+    model::{Bounds, Exploration, State, World},
+};
+use threephase::{Mode, Options, ThreePhase};
+
+const T: Transaction = Transaction {
+    coordinator: NodeId(1),
+    boot: Boot(1),
+    sequence: 1,
+};
+
+fn begin(nodes: &[u16]) -> (NodeId, Request) {
+    let work = nodes.iter().map(|node| (NodeId(*node), Bytes::new()));
+    let (token, work) = (Token(1), work.collect());
+    (NodeId(1), Request::Begin { token, work })
+}
+
+fn yes(node: u16) -> (NodeId, Request) {
+    let (transaction, vote) = (T, Vote::Yes { redo: Bytes::new() });
+    (NodeId(node), Request::Vote { transaction, vote })
+}
+
+fn told(state: &State<ThreePhase>, outcome: Outcome) -> bool {
+    state.told().any(|(_, event)| match event {
+        Event::Commit { transaction, .. } => *transaction == T && outcome == Outcome::Commit,
+        Event::Abort { transaction } => *transaction == T && outcome == Outcome::Abort,
+        _ => false,
+    })
+}
+
+/// Decides with the first quorum, so that no alarm is spent on waiting for more.
+fn options(mode: Mode) -> Options {
+    Options {
+        mode,
+        eager: true,
+        remembered_max: 0,
+        ..Options::default()
+    }
+}
+
+/// Nodes 1 to `nodes` take part; node 1 coordinates.
+fn explore(options: &Options, nodes: u16, bounds: Bounds) -> Exploration {
+    let members = Members::new((1..=nodes).map(NodeId)).expect("a cluster");
+    let mut world = World::<ThreePhase>::new(options, &members, bounds).expect("the options fit");
+    let all: Vec<_> = (1..=nodes).collect();
+    let votes = all.iter().map(|node| yes(*node));
+    for (node, request) in [begin(&all)].into_iter().chain(votes) {
+        world = world.ask(node, request);
+    }
+    world
+        .remember(|event| {
+            matches!(
+                event,
+                Event::Commit { .. } | Event::Abort { .. } | Event::Ended { .. }
+            )
+        })
+        .sometimes("committed", |state| told(state, Outcome::Commit))
+        .sometimes("aborted", |state| told(state, Outcome::Abort))
+        .explore()
+}
+
+const CALM: Bounds = Bounds {
+    crashes: 0,
+    alarms: 1,
+    reclaims: 0,
+    messages: usize::MAX,
+    repeats: 0,
+    transitions: 3_000_000,
+};
+
+/// Three sites, messages in any order and lost at will, and an election at any moment.
+#[test]
+fn a_quorum_of_three_has_one_outcome_through_an_election() {
+    let found = explore(&options(Mode::Quorum), 3, CALM);
+    eprintln!("quorum of three: {found}");
+    assert!(found.counterexample.is_none(), "{found}");
+    assert!(found.exhausted && found.unreached.is_empty(), "{found}");
+    assert!(found.states > 10_000, "{found}");
+}
+
+/// Two sites, and one of them crashes.
+#[test]
+fn a_quorum_of_two_has_one_outcome_through_a_crash() {
+    let bounds = Bounds { crashes: 1, ..CALM };
+    let found = explore(&options(Mode::Quorum), 2, bounds);
+    eprintln!("quorum of two: {found}");
+    assert!(found.counterexample.is_none(), "{found}");
+    assert!(found.exhausted && found.unreached.is_empty(), "{found}");
+    assert!(found.states > 1_000, "{found}");
+}
+
+/// Inside the assumptions of classic mode: nobody runs out of patience while the others live.
+#[test]
+fn classic_mode_has_one_outcome_while_nobody_is_silent() {
+    let bounds = Bounds { alarms: 0, ..CALM };
+    let found = explore(&options(Mode::Classic), 3, bounds);
+    eprintln!("classic: {found}");
+    assert!(found.counterexample.is_none(), "{found}");
+    assert!(found.exhausted, "{found}");
+    assert_eq!(found.unreached, ["aborted"]);
+    assert!(found.states > 100, "{found}");
+}
+
+/// Outside them, TH-04: alarms although the others live, and two of them divide it.
+#[test]
+fn classic_mode_divides_when_the_living_are_taken_for_failed() {
+    let bounds = Bounds { alarms: 2, ..CALM };
+    let found = explore(&options(Mode::Classic), 2, bounds);
+    eprintln!("classic, impatient: {found}");
+    let counterexample = found.counterexample.as_ref().expect("it divides");
+    assert!(
+        format!("{counterexample:?}").contains("ac1_agreement"),
+        "{found}"
+    );
+}
+
+/// Each planted bug breaks one rule; each has to be found. Run by
+/// `cargo test -p threephase --features faults`.
+#[cfg(feature = "faults")]
+mod planted {
+    use super::*;
+    use threephase::Fault;
+
+    #[track_caller]
+    fn finds(fault: Fault, mode: Mode, nodes: u16, bounds: Bounds) {
+        let options = Options {
+            fault: Some(fault),
+            ..options(mode)
+        };
+        let found = explore(&options, nodes, bounds);
+        eprintln!("{fault:?}: {found}");
+        assert!(found.counterexample.is_some(), "{fault:?}: {found}");
+    }
+
+    #[test]
+    fn a_yes_before_the_disk_is_found() {
+        finds(Fault::VoteBeforeDisk, Mode::Classic, 2, CALM);
+    }
+
+    #[test]
+    fn a_pre_commit_acknowledged_before_the_disk_is_found() {
+        finds(Fault::UnloggedPreCommit, Mode::Classic, 2, CALM);
+    }
+
+    #[test]
+    fn consent_taken_from_silence_is_found() {
+        finds(Fault::SilenceIsConsent, Mode::Quorum, 3, CALM);
+    }
+
+    /// TH-16.
+    #[test]
+    fn a_report_before_the_election_is_stored_is_found() {
+        finds(Fault::ReportsBeforeElected, Mode::Quorum, 3, CALM);
+    }
+}
