@@ -74,10 +74,16 @@ const CALM: Bounds = Bounds {
     transitions: 3_000_000,
 };
 
-/// Three sites, messages in any order and lost at will, and an election at any moment.
+/// Three sites, messages in any order and late at will, four of them under way at most, and an election
+/// at any moment.
 #[test]
 fn a_quorum_of_three_has_one_outcome_through_an_election() {
-    let found = explore(&options(Mode::Quorum), 3, CALM);
+    let bounds = Bounds {
+        messages: 4,
+        transitions: 5_000_000,
+        ..CALM
+    };
+    let found = explore(&options(Mode::Quorum), 3, bounds);
     eprintln!("quorum of three: {found}");
     assert!(found.counterexample.is_none(), "{found}");
     assert!(found.exhausted && found.unreached.is_empty(), "{found}");
@@ -110,7 +116,8 @@ fn classic_mode_has_one_outcome_while_nobody_is_silent() {
 /// Outside them, TH-04: alarms although the others live, and two of them divide it.
 #[test]
 fn classic_mode_divides_when_the_living_are_taken_for_failed() {
-    let bounds = Bounds { alarms: 2, ..CALM };
+    // The coordinator's patience with node 2; node 2's with the coordinator, twice.
+    let bounds = Bounds { alarms: 3, ..CALM };
     let found = explore(&options(Mode::Classic), 2, bounds);
     eprintln!("classic, impatient: {found}");
     let counterexample = found.counterexample.as_ref().expect("it divides");
