@@ -37,8 +37,7 @@ fn bill(mode: Mode, first: u16, n: u16, all: bool) -> Bill {
     };
     let votes: Vec<_> = (0..n).map(|i| (NodeId(first + i), vote(i))).collect();
     let bill = laboratory.transact::<ThreePhase>(&votes);
-    let bill = bill.expect("nothing stands in the way");
-    bill
+    bill.expect("nothing stands in the way")
 }
 
 /// How many delays and how many syncs one after the other are in a moment.
