@@ -10,7 +10,7 @@
 //! | `report_is_durable` | nobody reports to a round that its disk does not hold |
 //! | `told_is_durable` | no commit is told, to a node, a resource or a client, before a disk holds it |
 //!
-//! AC4 (all vote yes and nothing fails: commit) is in `tests/paper.rs`, AC5 (everybody reaches an
+//! AC4 (all vote yes and nothing fails: commit) is in `tests/cost.rs`, AC5 (everybody reaches an
 //! outcome once failures are repaired) in the liveness phase of the simulator.
 
 use crate::{Epoch, Message, Record, ThreePhase};
