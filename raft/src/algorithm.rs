@@ -69,6 +69,36 @@ impl Default for Options {
     }
 }
 
+impl Options {
+    /// Sets one of them by its name, as the first step of a scenario writes it: `pre_vote=off`,
+    /// `keep_bytes=0`, `lease_percent=50`.
+    ///
+    /// # Errors
+    /// A sentence for a person when there is no such option or it takes no such value.
+    pub fn set(&mut self, name: &str, value: &str) -> Result<(), String> {
+        let switch = || match value {
+            "on" => Ok(true),
+            "off" => Ok(false),
+            _ => Err(alloc::format!("`{name}` is on or off, not `{value}`")),
+        };
+        let number = || {
+            let number = value.parse::<usize>();
+            number.map_err(|_| alloc::format!("`{name}` is a number, not `{value}`"))
+        };
+        match name {
+            "pre_vote" => self.pre_vote = switch()?,
+            "check_quorum" => self.check_quorum = switch()?,
+            "parallel_write" => self.parallel_write = switch()?,
+            "lease_percent" => self.lease_percent = u8::try_from(number()?).ok(),
+            "append_bytes_max" => self.append_bytes_max = number()?,
+            "inflight_appends_max" => self.inflight_appends_max = number()?,
+            "keep_bytes" => self.keep_bytes = number()?,
+            _ => return Err(alloc::format!("`{name}` is no option of raft")),
+        }
+        Ok(())
+    }
+}
+
 impl Algorithm for Raft {
     const NAME: &'static str = "raft";
     const CONTRACT: Contract = Contract::ReplicatedLog;

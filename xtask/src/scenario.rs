@@ -7,7 +7,7 @@ use crate::{
 };
 use anyhow::Context as _;
 use consensus_core::sim::scenario::{
-    CommitWords, RegisterWords, ScenarioError, Transcript, play_with,
+    CommitWords, LogWords, RegisterWords, ScenarioError, Transcript, play_with,
 };
 use std::{
     fs,
@@ -20,6 +20,7 @@ type Play = fn(&str) -> Result<Transcript, ScenarioError>;
 /// Where scenarios lie, and who plays them. One line an algorithm.
 const STAGES: &[(&str, Play)] = &[
     ("paxos", paxos),
+    ("raft", raft),
     ("twophase", twophase),
     ("threephase", threephase),
 ];
@@ -35,6 +36,10 @@ fn paxos(text: &str) -> Result<Transcript, ScenarioError> {
         }
         Ok(())
     })
+}
+
+fn raft(text: &str) -> Result<Transcript, ScenarioError> {
+    play_with::<raft::Raft, LogWords>(text, &raft::Options::set)
 }
 
 fn twophase(text: &str) -> Result<Transcript, ScenarioError> {

@@ -49,7 +49,7 @@ const HEAD: usize = 48;
 /// assert_eq!(run.last(), consensus_core::Index(8));
 /// assert_eq!(run.iter().nth(1), Some(&b"y = 2"[..]));
 /// ```
-#[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Hash, Default)]
 pub struct Commands {
     /// `HEAD` bytes to be filled in, then the payloads; empty when there are none.
     bytes: Vec<u8>,
@@ -376,6 +376,37 @@ impl Hash for Run {
     }
 }
 
+/// A few payloads; long ones are cut.
+fn show<'a>(payloads: impl Iterator<Item = &'a [u8]>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    let mut more = 0;
+    for (place, payload) in payloads.enumerate() {
+        if place >= 4 {
+            more += 1;
+            continue;
+        }
+        let shown = &payload[..payload.len().min(16)];
+        let cut = if shown.len() < payload.len() {
+            "…"
+        } else {
+            ""
+        };
+        write!(f, " \"{}{cut}\"", shown.escape_ascii())?;
+    }
+    if more > 0 {
+        write!(f, " … {more} more")?;
+    }
+    Ok(())
+}
+
+impl fmt::Debug for Commands {
+    /// `["x = 1" "y = 2"]`, as a [`Run`] writes its own.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[")?;
+        show(self.iter(), f)?;
+        f.write_str(" ]")
+    }
+}
+
 impl fmt::Debug for Run {
     /// `[7..=8 @3 "x = 1" "y = 2"]`; long payloads are cut.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -388,18 +419,7 @@ impl fmt::Debug for Run {
             EntryKind::Command => {}
             kind => write!(f, " {kind:?}")?,
         }
-        for payload in self.iter().take(4) {
-            let shown = &payload[..payload.len().min(16)];
-            let more = if shown.len() < payload.len() {
-                "…"
-            } else {
-                ""
-            };
-            write!(f, " \"{}{more}\"", shown.escape_ascii())?;
-        }
-        if self.count > 4 {
-            write!(f, " … {} more", self.count - 4)?;
-        }
+        show(self.iter(), f)?;
         f.write_str("]")
     }
 }

@@ -3,8 +3,8 @@
 //!
 //! Nothing moves that the text does not move: a message that is not mentioned is withheld, not lost.
 //! Disks write at once unless they are taken in hand. The invariants run after every line, and every
-//! file ends alive: its last step is `until converged`, or `expect stuck` or `breaks` where that is the
-//! lesson.
+//! file ends alive: with `until converged`, or with `expect stuck` or `breaks` where that is the lesson,
+//! and what is expected of that.
 //!
 //! | step | what it does |
 //! |---|---|
@@ -28,25 +28,31 @@
 //! | `heal` | nodes restart, nothing is held, disks write at once |
 //! | `breaks PROPERTY by STEP` | after the step the property does not hold, as [is expected](crate::Algorithm::EXPECTED) of the algorithm; nothing follows |
 //! | `until converged` | everything moves freely until everybody is answered and nothing is under way |
+//! | `until EXPECTATION` | everything moves freely until what `expect` would want is so |
+//! | `elect a` | everything moves freely, but nobody's alarms go off except a's, until a leads |
 //! | `expect stuck` | everything moves freely and somebody is still not answered |
 //!
-//! The words of a contract come on top ([`RegisterWords`], [`CommitWords`]). In texts to look for, epochs and ids are
-//! written as [`plain`] does. `#` begins a comment; comments at the top tell the story. After a line
+//! The words of a contract come on top ([`RegisterWords`], [`LogWords`], [`CommitWords`]). In texts to
+//! look for, epochs and ids are written as [`plain`] does. `#` begins a comment; comments at the top tell the story. After a line
 //! `----` follows the transcript, as golden files have it.
 
 mod commit;
 mod golden;
+mod log;
 mod plain;
 mod play;
 mod register;
+mod shared;
 mod stage;
 mod step;
 
 pub use commit::CommitWords;
 pub use golden::{GoldenError, golden};
+pub use log::LogWords;
 pub use plain::plain;
 pub use play::{Configure, Transcript, Words, play, play_with};
 pub use register::RegisterWords;
+pub use shared::{REPLICATED_LOG, play_shared};
 
 use alloc::string::String;
 

@@ -4,7 +4,7 @@ use alloc::{string::String, vec::Vec};
 
 /// Shortens the `Debug` text of a message or record: ids and numbers lose their wrappers, ballots
 /// are `round.node` (and boot from the second run on), instances `key@version`, transactions
-/// `coordinator:boot:sequence`, byte strings lose the `b`.
+/// `coordinator:boot:sequence`, terms and members a number, byte strings lose the `b`.
 #[must_use]
 pub fn plain(text: &str) -> String {
     let text = unwrap(text);
@@ -16,6 +16,14 @@ pub fn plain(text: &str) -> String {
             "0" | "1" => Some(alloc::format!("{round}.{node}")),
             boot => Some(alloc::format!("{round}.{node}.{boot}")),
         }
+    });
+    let text = rewrite(&text, "Epoch { round: ", |fields| {
+        let (round, owner) = fields.split_once(", owner: ")?;
+        (owner == "0").then(|| String::from(round))
+    });
+    let text = rewrite(&text, "Member { node: ", |fields| {
+        let (node, rest) = fields.split_once(", ")?;
+        (rest == "disk: DiskId(0), context: \"\"").then(|| String::from(node))
     });
     let text = rewrite(&text, "Instance { key: ", |fields| {
         let (key, version) = fields.split_once(", version: ")?;

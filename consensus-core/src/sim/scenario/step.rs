@@ -67,6 +67,8 @@ pub(super) enum Step {
     Advance(Duration),
     Heal,
     UntilConverged,
+    Until(Expect),
+    Elect(NodeId),
     Expect(Expect),
     /// A step after which a property does not hold.
     Breaks(String, Box<Step>),
@@ -145,6 +147,11 @@ pub(super) fn read(line: &str) -> Result<Step, String> {
         ["advance", span] => Step::Advance(fault::duration(span).map_err(|e| e.to_string())?),
         ["heal"] => Step::Heal,
         ["until", "converged"] => Step::UntilConverged,
+        ["until", _, ..] => match read(&format!("expect {}", rest(1)))? {
+            Step::Expect(expect) => Step::Until(expect),
+            _ => return Err("`until` wants what `expect` wants".to_string()),
+        },
+        ["elect", node] => Step::Elect(one(node)?),
         ["expect", "sent", link, ..] => Step::Expect(Expect::Sent(choice(link, &words[3..])?)),
         ["expect", "no", "message"] => Step::Expect(Expect::NoMessage {
             kind: None,

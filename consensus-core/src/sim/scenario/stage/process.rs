@@ -5,8 +5,11 @@ use crate::{
     Algorithm, Input, NodeId, Time,
     sim::{
         disk::Keep,
-        scenario::{play::Words, step::Who},
-        trace::What,
+        scenario::{
+            play::Words,
+            step::{Expect, Who},
+        },
+        trace::{self, What},
     },
 };
 use alloc::{
@@ -103,20 +106,55 @@ impl<A: Algorithm, W: Words<A>> Stage<A, W> {
 
     /// Everything moves freely. True when everybody has been answered and nothing is under way.
     pub(super) fn free(&mut self) -> Result<bool, String> {
+        self.move_until(|stage| stage.words.waiting() == 0 && stage.next_free().is_empty())
+    }
+
+    /// Everything moves freely until what is expected is so.
+    pub(super) fn until(&mut self, expect: &Expect) -> Result<(), String> {
+        if self.move_until(|stage| stage.expect(expect).is_ok())? {
+            return Ok(());
+        }
+        let reason = self.expect(expect).err().unwrap_or_default();
+        Err(format!("{reason}; {}", self.unfinished()))
+    }
+
+    /// Everything moves in a random order; alarms go off when nothing is under way. Whether `done`
+    /// became true in time.
+    fn move_until(&mut self, done: impl Fn(&mut Self) -> bool) -> Result<bool, String> {
         let end = self.world.now() + PATIENCE;
         for _ in 0..STEPS {
+            if done(self) {
+                return Ok(true);
+            }
             let free = self.next_free();
-            match self.chance.pick(&free) {
-                Some(place) => self.deliver(place)?,
-                None if self.words.waiting() == 0 => return Ok(true),
-                None => match self.next_alarm() {
-                    Some((at, place)) if at <= end => self.alarm(at, place)?,
-                    _ => return Ok(false),
-                },
+            match (self.chance.pick(&free), self.next_alarm()) {
+                (Some(place), _) => self.deliver(place)?,
+                (None, Some((at, place))) if at <= end => self.alarm(at, place)?,
+                (None, _) => return Ok(false),
             }
             self.settle()?;
         }
         Ok(false)
+    }
+
+    /// Messages move in their order and only the alarms at `node` go off, until it leads.
+    pub(super) fn elect(&mut self, node: NodeId) -> Result<(), String> {
+        let place = self.place(node)?;
+        let end = self.world.now() + PATIENCE;
+        for _ in 0..STEPS {
+            let process = self.world.nodes[place].process.as_ref();
+            let process = process.ok_or("it is down")?;
+            if process.protocol.leader() == Some(node) {
+                return Ok(());
+            }
+            let alarm = process.next();
+            match (self.next_free().first(), alarm) {
+                (Some(flight), _) => self.deliver(*flight)?,
+                (None, Some(at)) if at <= end => self.alarm(at, place)?,
+                (None, _) => break,
+            }
+        }
+        Err(format!("{} is not elected", trace::name(node)))
     }
 
     pub(super) fn unfinished(&self) -> String {
