@@ -9,6 +9,7 @@ mod ending;
 mod flags;
 mod node;
 mod output;
+mod peers;
 mod proc;
 mod progress;
 mod report;
@@ -35,6 +36,7 @@ fn main() -> ExitCode {
         Command::Reproduce(flags) => reproduce::command(&flags),
         Command::Report(flags) => report::run(&flags),
         Command::Compare(flags) => compare::run(&flags),
+        Command::Peers => peers::run(),
         Command::Wal(flags) => wal::run(&flags),
     })
 }

@@ -34,6 +34,11 @@ pub(crate) enum Command {
     Reproduce(ReproduceFlags),
     Report(ReportFlags),
     Compare(CompareFlags),
+    /// Measures other libraries beside ours: raft-rs and omnipaxos in memory, in one run
+    ///
+    /// They are a workspace of their own in bench/peers, which is built first; raft-rs needs `protoc`.
+    /// Exit status: 0; 1 when it cannot be built or fails.
+    Peers,
     Wal(WalFlags),
 }
 
@@ -285,6 +290,7 @@ mod tests {
                 "reproduce",
                 "report",
                 "compare",
+                "peers",
                 "wal"
             ]
         );
