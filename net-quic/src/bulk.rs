@@ -333,3 +333,50 @@ pub(crate) fn admit(connection: &Connection) {
     // And the one of the hellos.
     connection.set_max_concurrent_bi_streams((1 + STREAMS).into());
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use consensus_core::Index;
+
+    #[test]
+    fn every_word_survives_the_wire() {
+        let manifest = Manifest {
+            id: SnapshotId(3 << 64 | 9),
+            index: Index(9),
+            epoch: Epoch::of_term(4),
+            members: Default::default(),
+            size: u64::MAX,
+        };
+        for word in [
+            Word::Offer {
+                group: GroupId(7),
+                epoch: Epoch::of_term(5),
+                manifest,
+            },
+            Word::Go { offset: u64::MAX },
+            Word::Have,
+            Word::At { bytes: 300 },
+            Word::Whole,
+            Word::No { why: "no".into() },
+        ] {
+            let mut bytes = Vec::new();
+            word.encode(&mut bytes);
+            assert!(bytes.len() < WORD as usize);
+            assert_eq!(Word::decode(bytes.into()), Ok(word));
+        }
+    }
+
+    /// Fuzzed: a decoder that panics would be a stranger's switch.
+    #[test]
+    fn any_bytes_are_a_word_or_none() {
+        bolero::check!().for_each(|bytes: &[u8]| {
+            let word = Word::decode(Bytes::copy_from_slice(bytes));
+            if let Ok(word) = word {
+                let mut again = Vec::new();
+                word.encode(&mut again);
+                assert_eq!(Word::decode(again.into()), Ok(word));
+            }
+        });
+    }
+}
