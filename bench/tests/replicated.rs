@@ -123,6 +123,9 @@ struct Deposed {
     others: Vec<NodeId>,
     started: Vec<Transaction>,
     outcomes: Vec<(NodeId, Transaction, atomic_commit::Outcome)>,
+    /// When a client was last answered, and a participant told.
+    answered: Time,
+    told: Time,
 }
 
 impl Deposed {
@@ -147,6 +150,8 @@ impl Deposed {
             others,
             started: Vec::new(),
             outcomes: Vec::new(),
+            answered: Time::ZERO,
+            told: Time::ZERO,
         };
         // A transaction that everybody has forgotten.
         deposed.begin(1);
@@ -181,7 +186,12 @@ impl Deposed {
                     let vote = Vote::Yes { redo: work };
                     Request::Vote { transaction, vote }
                 }
+                Event::Ended { .. } => {
+                    self.answered = self.world.now();
+                    continue;
+                }
                 Event::Commit { transaction, .. } => {
+                    self.told = self.world.now();
                     let outcome = atomic_commit::Outcome::Commit;
                     self.outcomes.push((node, transaction, outcome));
                     Request::Done { transaction, kept }
@@ -298,4 +308,19 @@ fn tp32_a_late_proposal_of_a_deposed_host_never_commits() {
     let mut both = [deposed.old, deposed.participant];
     both.sort();
     assert_eq!(ends, both.map(|node| (node, atomic_commit::Outcome::Abort)));
+}
+
+/// The group's round is what it costs: a client is answered after four delays instead of two, and
+/// participants know after five instead of three.
+#[test]
+fn a_commit_takes_two_delays_more_than_one_machine_would() {
+    let mut cluster = Deposed::new(Options::default());
+    let began = cluster.world.now();
+    cluster.begin(2);
+    cluster.pass(2_000);
+    let delays = |moment: Time| moment.since(began).as_micros();
+    assert_eq!(
+        (delays(cluster.answered), delays(cluster.told)),
+        (4_000, 5_000)
+    );
 }

@@ -57,7 +57,8 @@
 //!   messages and crashes of all nodes, while disks keep what they synced; AC5 once all are back.
 //! - **Blocking**: while a coordinator is down, participants that voted yes and find nobody who knows
 //!   hold their locks, for as long as it takes. They say so (`Blocked`, [`Status::in_doubt`]) and can be
-//!   decided by hand; a hand that was wrong is reported as damage until somebody has seen it.
+//!   decided by hand; a hand that was wrong is reported as damage until somebody has seen it. A
+//!   coordinator whose log is [replicated](consensus_core::replicated) is away for an election.
 //! - A client is told of a commit when the decision is durable. One that asks later is told *forgotten*
 //!   once the outcome has been collected ([`Options::remembered_max`]), never the presumption.
 //! - Memory: what runs ([`Options::running_max`]), what participants remember until the oldest live
