@@ -135,6 +135,13 @@ impl Tally {
         self.0.count_ones() as usize
     }
 
+    /// How many are counted here and in `other`, a tally of the same members.
+    #[inline]
+    #[must_use]
+    pub const fn common(self, other: Self) -> usize {
+        (self.0 & other.0).count_ones() as usize
+    }
+
     /// Who is counted, in ascending order.
     pub fn iter(self, members: &Members) -> impl Iterator<Item = NodeId> + '_ {
         members

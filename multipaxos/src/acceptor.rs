@@ -153,14 +153,13 @@ impl MultiPaxos {
         if self.leader_chosen <= self.chosen {
             return;
         }
-        if planted!(self.config, ChosenUnverified) {
-            let first = self.chosen.next();
-            self.chosen = self.slots.filled_through(first, self.leader_chosen);
-            return;
-        }
-        self.chosen =
-            self.slots
-                .accepted_through(self.chosen.next(), self.leader_chosen, self.promised);
+        let (first, known) = (self.chosen.next(), self.leader_chosen);
+        let chosen = if planted!(self.config.options, ChosenUnverified) {
+            self.slots.filled_through(first, known)
+        } else {
+            self.slots.accepted_through(first, known, self.promised)
+        };
+        self.advance_to(chosen);
     }
 }
 

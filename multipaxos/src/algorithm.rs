@@ -5,9 +5,15 @@ use crate::{
     invariant::MultiPaxosInvariants,
     node::MultiPaxos,
 };
-use alloc::string::{String, ToString};
+use alloc::{
+    string::{String, ToString},
+    vec::Vec,
+};
+use bytes::Bytes;
 use consensus_core::{
-    Algorithm, Boot, Contract, Members, NodeId, majority,
+    Algorithm, Boot, Contract, DiskId, Members, NodeId,
+    contract::replicated_log::{Member, Membership},
+    majority,
     service::{
         key_value::KeyValue,
         replicated_log::{Limits, LogService},
@@ -24,7 +30,18 @@ impl Algorithm for MultiPaxos {
     type Invariants = MultiPaxosInvariants;
 
     fn config(options: &Options, members: &Members, node: NodeId) -> Result<Config, String> {
-        Config::new(node, members.clone(), options.clone()).map_err(|error| error.to_string())
+        let learners = options.learners.min(members.count() - 1);
+        let mut all = members.iter().map(|node| Member {
+            node,
+            disk: DiskId::default(),
+            context: Bytes::new(),
+        });
+        let membership = Membership {
+            voters: all.by_ref().take(members.count() - learners).collect(),
+            outgoing: Vec::new(),
+            learners: all.collect(),
+        };
+        Config::joining(node, membership, options.clone()).map_err(|error| error.to_string())
     }
 
     fn service(options: &Options, _: &Members, node: NodeId, _: Boot) -> Self::Service {
@@ -61,13 +78,25 @@ impl Algorithm for MultiPaxos {
             0 => 0,
             _ => usize::try_from(chance(0..=2_000)).unwrap_or(0),
         };
-        if chance(0..=2) == 0 {
+        if chance(0..=1) == 0 {
             options.unrest.every = chance(3..=60);
+            options.unrest.voters = chance(0..=2) > 0;
+        }
+        if options.unrest.voters && options.phase1.is_none() {
+            options.learners = usize::try_from(chance(0..=count / 2)).unwrap_or(0);
+        }
+        // No-ops by the thousand say little and take long.
+        if chance(0..=9) > 0 {
+            options.alpha = chance(2..=40);
         }
         options
     }
 
     fn needed(options: &Options, members: &Members) -> usize {
+        if options.unrest.voters || options.learners > 0 {
+            // Anybody may be needed.
+            return members.count();
+        }
         let majority = majority(members.count());
         let phase1 = options.phase1.unwrap_or(majority);
         phase1.max(options.phase2.unwrap_or(majority))

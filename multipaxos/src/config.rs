@@ -1,7 +1,7 @@
 //! What an operator chooses.
 
 use consensus_core::{
-    Flexible, Members, NodeId, QuorumError,
+    DiskId, Flexible, Members, NodeId, QuorumError,
     contract::replicated_log::{Member, Membership},
     service::Unrest,
 };
@@ -11,7 +11,7 @@ use core::{ops::RangeInclusive, time::Duration};
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Options {
     /// Members that must promise before a leader proposes \[Howard16\]. Default: none, which is a
-    /// majority.
+    /// majority; so is every group for whose size this and [`phase2`](Self::phase2) do not fit.
     pub phase1: Option<usize>,
     /// Members that must accept before a slot is chosen, and that must confirm a read. Default: none,
     /// which is a majority.
@@ -34,6 +34,10 @@ pub struct Options {
     pub append_bytes_max: usize,
     /// Payload bytes on their way to one acceptor. Default 16 MiB.
     pub inflight_bytes_max: usize,
+    /// An entry about members in slot c governs the slots from c + α on [Lamport01 §3], so a leader has
+    /// less than α slots under way. Two at least. Default 16,384: more than it takes to fill any link,
+    /// and as many no-ops at most that a change costs. **The same on every node, and for ever.**
+    pub alpha: u64,
     /// Accepts on their way to one acceptor. Default 256.
     pub inflight_accepts_max: usize,
     /// Entries that a node keeps behind its newest snapshot, in payload bytes, so that a replica that
@@ -42,6 +46,8 @@ pub struct Options {
     /// Commands that may wait unchosen at a leader, in payload bytes; more are refused as busy.
     /// Default 64 MiB.
     pub unchosen_bytes_max: usize,
+    /// For harnesses: so many of a cluster's nodes, the last ones, are founded as learners. Default 0.
+    pub learners: usize,
     /// See [`Limits::snapshot_bytes`](consensus_core::service::replicated_log::Limits::snapshot_bytes).
     pub snapshot_bytes: usize,
     /// See [`Limits::unrest`](consensus_core::service::replicated_log::Limits::unrest).
@@ -63,8 +69,10 @@ impl Default for Options {
             append_bytes_max: 1 << 20,
             inflight_bytes_max: 16 << 20,
             inflight_accepts_max: 256,
+            alpha: 16_384,
             keep_bytes: 64 << 20,
             unchosen_bytes_max: 64 << 20,
+            learners: 0,
             snapshot_bytes: 0,
             unrest: Unrest::default(),
             #[cfg(feature = "faults")]
@@ -78,14 +86,15 @@ impl Default for Options {
 pub struct Config {
     /// This node.
     pub node: NodeId,
-    /// Who belongs to the group, and how many decide. The same on every node.
-    pub quorums: Flexible,
+    /// Who belongs to the group before the log says otherwise. The same on every node, those included
+    /// that the log takes in later.
+    pub members: Membership,
     /// What holds for the whole cluster.
     pub options: Options,
 }
 
 impl Config {
-    /// A configuration for `node` in a group of `members`.
+    /// A configuration for `node`, one of the `members` that found a group.
     ///
     /// # Errors
     /// The first choice that breaks a rule.
@@ -93,6 +102,28 @@ impl Config {
         if !members.contains(node) {
             return Err(ConfigError::Stranger(node));
         }
+        let voters = members.iter().map(|node| Member {
+            node,
+            disk: DiskId::default(),
+            context: bytes::Bytes::new(),
+        });
+        let membership = Membership {
+            voters: voters.collect(),
+            ..Membership::default()
+        };
+        Self::joining(node, membership, options)
+    }
+
+    /// A configuration for `node` in a group that was founded with these `members`, itself among them
+    /// or not: who is not follows, and votes when the log says so.
+    ///
+    /// # Errors
+    /// The first choice that breaks a rule.
+    pub fn joining(
+        node: NodeId,
+        members: Membership,
+        options: Options,
+    ) -> Result<Self, ConfigError> {
         if options.heartbeat.is_zero() {
             return Err(ConfigError::Heartbeat);
         }
@@ -102,32 +133,19 @@ impl Config {
                 end: *options.campaign.end(),
             });
         }
-        let majority = consensus_core::majority(members.count());
+        if options.alpha < 2 {
+            return Err(ConfigError::Alpha(options.alpha));
+        }
+        let voters = Members::new(members.voters.iter().map(|member| member.node))?;
+        let majority = consensus_core::majority(voters.count());
         let phase1 = options.phase1.unwrap_or(majority);
         let phase2 = options.phase2.unwrap_or(majority);
+        Flexible::new(voters, phase1, phase2)?;
         Ok(Self {
             node,
-            quorums: Flexible::new(members, phase1, phase2)?,
+            members,
             options,
         })
-    }
-
-    /// The members as the contract names them.
-    pub(crate) fn membership(&self) -> Membership {
-        let voters = self.quorums.members().iter().map(|node| Member {
-            node,
-            disk: consensus_core::DiskId::default(),
-            context: bytes::Bytes::new(),
-        });
-        Membership {
-            voters: voters.collect(),
-            ..Membership::default()
-        }
-    }
-
-    /// Members that a node must reach to lead: enough for either phase.
-    pub(crate) fn connected_size(&self) -> usize {
-        self.quorums.phase1_size().max(self.quorums.phase2_size())
     }
 }
 
@@ -141,6 +159,9 @@ pub enum ConfigError {
     /// Quorums that cannot be gathered or need not overlap.
     #[error(transparent)]
     Quorum(#[from] QuorumError),
+    /// A leader that may have nothing under way.
+    #[error("alpha {0} lets nobody propose; two at least")]
+    Alpha(u64),
     /// A round that never ends.
     #[error("heartbeat must be above zero")]
     Heartbeat,
@@ -174,17 +195,23 @@ pub enum Fault {
     ChosenUnverified,
     /// A leader counts acceptances of an older ballot of its own.
     LateAcceptances,
+    /// A change of members governs the very next slot, although others may be under way.
+    ChangeInForceAtOnce,
+    /// A leader proposes to a new group that it has not asked for promises.
+    NewGroupNotAsked,
 }
 
 #[cfg(feature = "faults")]
 impl Fault {
     /// All of them.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 8] = [
         Self::PromiseBeforeDisk,
         Self::OnePromiseForAll,
         Self::HoleFilledWithCommand,
         Self::TrimmedSaysNothing,
         Self::ChosenUnverified,
         Self::LateAcceptances,
+        Self::ChangeInForceAtOnce,
+        Self::NewGroupNotAsked,
     ];
 }

@@ -16,15 +16,16 @@
 
 use crate::{
     acceptor::answer,
+    group::{Configuration, Group},
     leader::Leader,
     message::{Message, Page},
     node::{MultiPaxos, Role, Timer},
+    promises::{Promises, Taken},
     record::Record,
-    slots::Slots,
 };
-use alloc::{boxed::Box, vec::Vec};
+use alloc::{boxed::Box, collections::BTreeSet, vec::Vec};
 use consensus_core::{
-    Ballot, Early, Effects, Index, Members, NodeId, Since, Tally, contract::replicated_log::Event,
+    Ballot, Early, Effects, Index, NodeId, Since, contract::replicated_log::Event,
 };
 
 /// Heartbeat rounds without an answer after which a peer counts as unreachable. Two, so that an answer
@@ -39,6 +40,19 @@ struct Heard {
     ago: u64,
     promised: Ballot,
     leader: Ballot,
+    chosen: Index,
+}
+
+impl Heard {
+    const fn not_yet(peer: NodeId) -> Self {
+        Self {
+            peer,
+            ago: ROUNDS,
+            promised: Ballot::ZERO,
+            leader: Ballot::ZERO,
+            chosen: Index::ZERO,
+        }
+    }
 }
 
 /// The heartbeat of one node.
@@ -59,22 +73,34 @@ pub(crate) struct Pulse {
 }
 
 impl Pulse {
-    pub(crate) fn new(members: &Members, node: NodeId) -> Self {
-        let unheard = |peer| Heard {
-            peer,
-            ago: ROUNDS,
-            promised: Ballot::ZERO,
-            leader: Ballot::ZERO,
-        };
-        Self {
+    pub(crate) fn new(group: &Group, node: NodeId) -> Self {
+        let mut pulse = Self {
             round: 0,
-            peers: members.others(node).map(unheard).collect(),
+            peers: Vec::new(),
             connected: false,
             leader_spoke: false,
             candidate: (Ballot::ZERO, Index::ZERO),
             candidate_gets_on: false,
             armed: false,
-        }
+        };
+        pulse.meet(&group.nodes(), node);
+        pulse
+    }
+
+    /// From here on it is these that `node` asks.
+    pub(crate) fn meet(&mut self, nodes: &BTreeSet<NodeId>, node: NodeId) {
+        let others = nodes.iter().filter(|peer| **peer != node);
+        let peers = others.map(|peer| {
+            let known = self.peers.iter().find(|heard| heard.peer == *peer);
+            known.cloned().unwrap_or(Heard::not_yet(*peer))
+        });
+        self.peers = peers.collect();
+    }
+
+    /// What `peer` knew as chosen when it last answered, if that was lately.
+    pub(crate) fn chosen_at(&self, peer: NodeId) -> Option<Index> {
+        let heard = self.lately().find(|heard| heard.peer == peer);
+        heard.map(|heard| heard.chosen)
     }
 
     fn lately(&self) -> impl Iterator<Item = &Heard> + '_ {
@@ -102,41 +128,12 @@ impl Pulse {
     }
 }
 
-/// A candidate's promises.
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
-pub(crate) struct Candidate {
-    /// Up to where each peer has told what it accepted.
-    asked: Vec<(NodeId, Index)>,
-    /// Whose promise is complete.
-    promised: Tally,
-    /// The entries of the highest ballot in each slot, of those told.
-    highest: Slots,
-    /// The highest ballot told so far: for a planted bug alone.
-    best: Ballot,
-}
-
-impl Candidate {
-    /// A planted bug: keeps the promise with the highest ballot and forgets the others.
-    fn take_one_promise(&mut self, page: &Page) {
-        let best = page.accepted.iter().map(|(ballot, _)| *ballot).max();
-        if best.is_some_and(|best| best > self.best) {
-            self.best = best.unwrap_or_default();
-            self.highest = Slots::default();
-            for (ballot, run) in &page.accepted {
-                self.highest.put(*ballot, run.clone());
-            }
-        }
-    }
-}
-
 /// Heartbeats.
 impl MultiPaxos {
     pub(crate) fn start(&mut self, effects: &mut Effects<Self>) {
         self.since.settle(effects.durable());
-        effects.emit(Event::MembersChanged {
-            index: Index::ZERO,
-            members: Box::new(self.config.membership()),
-        });
+        let (index, members) = self.group.announced();
+        effects.emit(Event::MembersChanged { index, members });
         if let Some(manifest) = &self.snapshot {
             effects.emit(Event::Restore(manifest.clone()));
         }
@@ -194,24 +191,35 @@ impl MultiPaxos {
         if let Some(heard) = self.pulse.peers.iter_mut().find(|h| h.peer == from) {
             heard.ago = heard.ago.min(now - round);
             (heard.promised, heard.leader) = (heard.promised.max(promised), leader);
+            heard.chosen = heard.chosen.max(chosen);
             self.note_ahead(from, chosen);
         }
     }
 
     pub(crate) fn on_round_over(&mut self, effects: &mut Effects<Self>) {
-        let reached = self.pulse.lately().count() + 1;
-        let elections = self.config.options.elections;
-        self.pulse.connected = !elections || reached >= self.config.connected_size();
+        self.pulse.connected = !self.config.options.elections || self.reaches_quorums();
         let spoke = core::mem::take(&mut self.pulse.leader_spoke);
+        let votes = self.group.is_voter(self.config.node);
         match &self.role {
             Role::Leader(_) => self.reconsider_leading(effects),
-            Role::Candidate(_) if self.pulse.connected => self.ask_promises(effects),
+            Role::Candidate(_) if self.pulse.connected && votes => self.ask_promises(effects),
             Role::Candidate(_) => self.become_follower(effects),
             Role::Follower => self.look_for_leader(spoke, effects),
         }
         self.fetch_missing(effects);
         self.snapshot_round_over();
         self.begin_round(effects);
+    }
+
+    /// Enough for either phase, of all who decide slots not yet chosen.
+    fn reaches_quorums(&self) -> bool {
+        self.group.active().iter().all(|configuration| {
+            let quorums = &configuration.quorums;
+            let size = quorums.phase1_size().max(quorums.phase2_size());
+            configuration.has_enough(size, |voter| {
+                voter == self.config.node || self.pulse.lately().any(|h| h.peer == voter)
+            })
+        })
     }
 
     /// A leader that reaches no quorum is none, and one that somebody has promised to outrank will not
@@ -231,7 +239,10 @@ impl MultiPaxos {
         }
         self.leader = seen;
         let hopes = core::mem::take(&mut self.pulse.candidate_gets_on);
-        let idle = hopes || !self.pulse.connected || !self.config.options.elections;
+        let idle = hopes
+            || !self.pulse.connected
+            || !self.config.options.elections
+            || !self.group.is_voter(self.config.node);
         if seen != Ballot::ZERO || idle {
             if core::mem::take(&mut self.pulse.armed) {
                 effects.cancel_timer(Timer::Campaign);
@@ -305,32 +316,31 @@ impl MultiPaxos {
     /// Asks for promises while the own one is being written, but takes office only when it is on disk:
     /// otherwise it could accept for somebody else below its own ballot after a crash.
     pub(crate) fn campaign(&mut self, effects: &mut Effects<Self>) {
+        let node = self.config.node;
+        if !self.group.is_voter(node) {
+            return;
+        }
         let Some(ballot) = self.own.above(self.promised.max(self.pulse.promised())) else {
             return;
         };
         self.promise(ballot, effects);
-        let members = self.config.quorums.members();
-        self.role = Role::Candidate(Box::new(Candidate {
-            asked: members
-                .others(self.config.node)
-                .map(|peer| (peer, self.chosen))
-                .collect(),
-            promised: Tally::EMPTY,
-            highest: Slots::after(self.chosen, consensus_core::Epoch::ZERO),
-            best: Ballot::ZERO,
-        }));
+        let mut promises = Promises::new(self.chosen);
+        promises.meet(&self.group, node, self.chosen);
+        self.role = Role::Candidate(Box::new(promises));
         self.ask_promises(effects);
     }
 
-    /// Asks whoever has not told everything yet.
-    fn ask_promises(&self, effects: &mut Effects<Self>) {
-        let Role::Candidate(candidate) = &self.role else {
-            return;
+    /// Asks whoever decides and has not told everything yet.
+    pub(crate) fn ask_promises(&self, effects: &mut Effects<Self>) {
+        let promises = match &self.role {
+            Role::Follower => return,
+            Role::Candidate(promises) => promises,
+            Role::Leader(leader) if leader.promised => return,
+            Role::Leader(leader) => &leader.promises,
         };
-        let members = self.config.quorums.members();
-        for (peer, told) in &candidate.asked {
-            if !candidate.promised.has(members, *peer) {
-                self.ask_promise(*peer, (*told).max(self.chosen), effects);
+        for (peer, told) in promises.missing() {
+            if self.group.active().iter().any(|c| c.has(peer)) {
+                self.ask_promise(peer, told.max(self.chosen), effects);
             }
         }
     }
@@ -361,7 +371,7 @@ impl MultiPaxos {
             self.pulse.candidate = (ballot, after);
             self.pulse.candidate_gets_on = true;
         }
-        let overtakes = planted!(self.config, PromiseBeforeDisk);
+        let overtakes = planted!(self.config.options, PromiseBeforeDisk);
         let message = match self.page(after) {
             Some(page) => Message::Promise {
                 ballot,
@@ -380,7 +390,7 @@ impl MultiPaxos {
     /// What was accepted after `after`, as much as one message may carry; none when it is no longer
     /// here [Lamport01 §3: the snapshot takes its place].
     fn page(&self, after: Index) -> Option<Page> {
-        let after = if planted!(self.config, TrimmedSaysNothing) {
+        let after = if planted!(self.config.options, TrimmedSaysNothing) {
             after.max(self.slots.base())
         } else {
             after
@@ -416,53 +426,74 @@ impl MultiPaxos {
         &mut self,
         from: NodeId,
         ballot: Ballot,
-        page: Page,
+        mut page: Page,
         effects: &mut Effects<Self>,
     ) {
         if ballot != self.promised {
             return;
         }
-        let Role::Candidate(candidate) = &mut self.role else {
-            return;
-        };
-        let Some((_, told)) = candidate.asked.iter_mut().find(|(peer, _)| *peer == from) else {
-            return;
-        };
-        let trimmed = planted!(self.config, TrimmedSaysNothing);
-        // An older page, or one that leaves a gap, proves nothing about the slots between.
-        if page.through < *told || page.after > (*told).max(self.chosen) && !trimmed {
-            return;
+        if planted!(self.config.options, TrimmedSaysNothing) {
+            page.after = Index::ZERO;
         }
-        let news = page.through > *told;
-        *told = page.through.max(*told);
-        let next = *told;
-        if page.last {
-            candidate.promised.add(self.config.quorums.members(), from);
-        }
-        if planted!(self.config, OnePromiseForAll) {
-            candidate.take_one_promise(&page);
-        } else {
-            for (ballot, run) in &page.accepted {
-                candidate.highest.put_higher(*ballot, run);
+        let (chosen, node) = (self.chosen, self.config.node);
+        let taken = match &mut self.role {
+            Role::Follower => None,
+            Role::Candidate(promises) => {
+                let taken = promises.take(from, &page, chosen);
+                if planted!(self.config.options, OnePromiseForAll) && taken.is_some() {
+                    promises.take_one(&page);
+                } else if taken.is_some() {
+                    promises.merge(&page, Index::ZERO);
+                }
+                taken
             }
+            Role::Leader(leader) => {
+                // What stands in slots that others decide. In the rest a quorum has spoken.
+                let unasked = |c: &&Configuration| !leader.promises.is_quorum(c, Some(node));
+                let first = self.group.active().iter().find(unasked).map(|c| c.from);
+                let taken = leader.promises.take(from, &page, chosen);
+                if let (Some(_), Some(first)) = (taken, first) {
+                    leader.promises.merge(&page, first.max(leader.last.next()));
+                    let told = leader.promises.highest.last();
+                    leader.recovered = leader.recovered.max(told);
+                }
+                taken
+            }
+        };
+        match taken {
+            None => return,
+            Some(Taken::AskAfter(next)) => self.ask_promise(from, next, effects),
+            Some(Taken::Complete | Taken::Known) => {}
         }
-        let (complete, known) = (page.last, page.chosen);
+        if matches!(self.role, Role::Leader(_)) {
+            return self.count_votes();
+        }
+        let known = page.chosen;
         for (_, run) in page.accepted {
             self.learn(run, known, effects);
         }
-        if complete {
-            self.take_office_if_elected(effects);
-        } else if news {
-            // A page that came twice is answered by one question.
-            self.ask_promise(from, next, effects);
-        }
+        self.take_office_if_elected(effects);
     }
 
     /// The acceptor's snapshot covers what was asked about: its promise counts when that is here.
-    pub(crate) fn on_trimmed(&mut self, from: NodeId, ballot: Ballot, through: Index) {
-        if ballot == self.promised {
-            self.note_ahead(from, through);
+    /// A leader that still has to ask somebody cannot take it, and leaves the lead to others.
+    pub(crate) fn on_trimmed(
+        &mut self,
+        from: NodeId,
+        ballot: Ballot,
+        through: Index,
+        effects: &mut Effects<Self>,
+    ) {
+        if ballot != self.promised {
+            return;
         }
+        if let Role::Leader(leader) = &self.role {
+            if leader.promised {
+                return;
+            }
+            self.become_follower(effects);
+        }
+        self.note_ahead(from, through);
     }
 
     pub(crate) fn on_reject(
@@ -495,23 +526,24 @@ impl MultiPaxos {
     }
 
     fn take_office_if_elected(&mut self, effects: &mut Effects<Self>) {
-        let (quorums, node) = (&self.config.0.quorums, self.config.node);
-        let Role::Candidate(candidate) = &mut self.role else {
+        let node = self.config.node;
+        let own = self.since.is_durable().then_some(node);
+        let Role::Candidate(promises) = &mut self.role else {
             return;
         };
-        if self.since.is_durable() {
-            candidate.promised.add(quorums.members(), node);
-        }
         // Without the own promise nothing is proposed: a leader is its own first acceptor.
-        if !self.since.is_durable() || !quorums.is_phase1(candidate.promised) {
+        if own.is_none() || !promises.are_enough(&self.group, own) {
             return;
         }
-        let highest = core::mem::take(&mut candidate.highest);
-        self.role = Role::Leader(Box::new(Leader::new(
-            quorums.members().others(node),
-            self.chosen,
-            effects.durable(),
-        )));
-        self.recover_slots(highest, effects);
+        let (first, last) = (self.chosen.next(), self.slots.last());
+        self.slots.each(first, last, |ballot, run| {
+            promises.highest.put_higher(ballot, &run);
+        });
+        let none = Promises::new(self.chosen);
+        let promises = core::mem::replace(promises, Box::new(none));
+        let leader = Leader::new(promises, self.chosen, effects.durable());
+        self.role = Role::Leader(Box::new(leader));
+        self.meet_acceptors();
+        self.recover_slots(effects);
     }
 }

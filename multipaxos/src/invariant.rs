@@ -1,11 +1,17 @@
 //! The safety properties of Multi-Paxos, by the papers' names, judged from what is on disk, what is
 //! sent and what applications are told.
 
-use crate::{config::Config, message::Message, node::MultiPaxos, record::Record};
-use alloc::{collections::BTreeMap, format, string::String};
+use crate::{
+    config::{Config, Options},
+    group,
+    message::Message,
+    node::MultiPaxos,
+    record::Record,
+};
+use alloc::{collections::BTreeMap, format, string::String, vec, vec::Vec};
 use consensus_core::{
     Ballot, Index, Invariants, Members, NodeId, Tally, Violation,
-    contract::replicated_log::Event,
+    contract::replicated_log::{Event, Membership},
     log::{EntryKind, Run},
 };
 use core::hash::{Hash, Hasher};
@@ -16,6 +22,7 @@ const PROMISE_KEPT: usize = 2;
 const QUORUM_PROMISED: usize = 3;
 const QUORUM_ACCEPTED: usize = 4;
 const HOLES: usize = 5;
+const MEMBERS: usize = 6;
 
 /// Who has accepted a slot under a ballot, and what.
 #[derive(Clone, Debug, Default)]
@@ -24,12 +31,25 @@ struct Vote {
     acceptors: Tally,
 }
 
+/// Who decides the slots from one on.
+#[derive(Clone, Debug)]
+struct Reign {
+    /// What says so; zero for the founders.
+    entry: Index,
+    from: Index,
+    voters: Tally,
+    phase1: usize,
+    phase2: usize,
+}
+
 /// The history of one cluster.
 #[derive(Clone, Debug)]
 pub struct MultiPaxosInvariants {
+    /// Everybody who may ever vote: the founders, learners among them.
     members: Members,
-    phase1: usize,
-    phase2: usize,
+    options: Options,
+    /// In the order of the slots, by what a quorum's disks have accepted.
+    reigns: Vec<Reign>,
     /// The highest ballot that each disk has promised.
     promised: BTreeMap<NodeId, Ballot>,
     /// Whose disks have promised each ballot.
@@ -38,9 +58,10 @@ pub struct MultiPaxosInvariants {
     votes: BTreeMap<(Index, Ballot), Vote>,
     /// What any application was told of each slot.
     told: BTreeMap<Index, u64>,
-    /// For each ballot the last slot taken over from an older one, and the first new command.
-    recovered: BTreeMap<Ballot, (Index, Index)>,
-    judged: [u64; 6],
+    /// For each ballot, and each reign by its first slot, the last slot taken over from an older ballot,
+    /// and the first new command.
+    recovered: BTreeMap<(Ballot, Index), (Index, Index)>,
+    judged: [u64; 7],
 }
 
 /// Fowler–Noll–Vo: the same on every machine and in every release.
@@ -83,6 +104,50 @@ impl MultiPaxosInvariants {
         })
     }
 
+    fn reign(&self, slot: Index) -> &Reign {
+        let after = self.reigns.partition_point(|reign| reign.from <= slot);
+        &self.reigns[after - 1]
+    }
+
+    fn begin_reign(&mut self, entry: Index, from: Index, membership: &Membership) {
+        let Ok(voters) = Members::new(membership.voters.iter().map(|member| member.node)) else {
+            return;
+        };
+        let mut tally = Tally::EMPTY;
+        for voter in voters.iter() {
+            tally.add(&self.members, voter);
+        }
+        let quorums = group::quorums(voters, &self.options);
+        let at = self.reigns.partition_point(|reign| reign.from < from);
+        if self.reigns.get(at).is_none_or(|reign| reign.from > from) {
+            let reign = Reign {
+                entry,
+                from,
+                voters: tally,
+                phase1: quorums.phase1_size(),
+                phase2: quorums.phase2_size(),
+            };
+            self.reigns.insert(at, reign);
+        }
+    }
+
+    /// What is accepted by a quorum's disks is chosen, and may say who decides later slots.
+    fn note_members(&mut self, ballot: Ballot, run: &Run) {
+        if run.kind() != EntryKind::Membership {
+            return;
+        }
+        for (slot, payload) in (run.first().0..).map(Index).zip(run.iter()) {
+            let reign = self.reign(slot);
+            let acceptors = self.votes.get(&(slot, ballot)).map(|vote| vote.acceptors);
+            if acceptors.is_some_and(|a| a.common(reign.voters) >= reign.phase2)
+                && let Some(membership) = Membership::from_entry(payload)
+            {
+                let from = Index(slot.0 + self.options.alpha);
+                self.begin_reign(slot, from, &membership);
+            }
+        }
+    }
+
     /// Under one ballot a slot has one value.
     fn one_value(&mut self, node: NodeId, ballot: Ballot, run: &Run) -> Result<(), Violation> {
         for (index, value) in entries(run) {
@@ -123,13 +188,25 @@ impl MultiPaxosInvariants {
         Ok(())
     }
 
-    /// Nothing is proposed under a ballot that no phase 1 quorum's disks have promised.
-    fn quorum_promised(&mut self, node: NodeId, ballot: Ballot) -> Result<(), Violation> {
+    /// Nothing is proposed under a ballot that no phase 1 quorum's disks have promised, of those who
+    /// decide the slot.
+    fn quorum_promised(
+        &mut self,
+        node: NodeId,
+        ballot: Ballot,
+        run: &Run,
+    ) -> Result<(), Violation> {
         let promisers = self.promisers.get(&ballot).copied().unwrap_or_default();
-        let (count, phase1) = (promisers.count(), self.phase1);
-        self.judge(QUORUM_PROMISED, count >= phase1, || {
-            format!("node {node} proposes under {ballot}, which {count} disks have promised")
-        })
+        for slot in [run.first(), run.last()] {
+            let reign = self.reign(slot);
+            let (count, enough) = (promisers.common(reign.voters), reign.phase1);
+            self.judge(QUORUM_PROMISED, count >= enough, || {
+                format!(
+                    "node {node} proposes {slot} under {ballot}, which {count} disks have promised"
+                )
+            })?;
+        }
+        Ok(())
     }
 
     /// What one application is told for a slot, no other is told anything else for.
@@ -147,10 +224,10 @@ impl MultiPaxosInvariants {
     fn quorum_accepted(&mut self, node: NodeId, run: &Run) -> Result<(), Violation> {
         for (index, value) in entries(run) {
             let ballots = (index, Ballot::ZERO)..(index.next(), Ballot::ZERO);
-            let chosen = self
-                .votes
-                .range(ballots)
-                .any(|(_, vote)| vote.value == value && vote.acceptors.count() >= self.phase2);
+            let reign = self.reign(index);
+            let chosen = self.votes.range(ballots).any(|(_, vote)| {
+                vote.value == value && vote.acceptors.common(reign.voters) >= reign.phase2
+            });
             self.judge(QUORUM_ACCEPTED, chosen, || {
                 format!("node {node} was told slot {index}, which no quorum's disks have accepted")
             })?;
@@ -158,11 +235,33 @@ impl MultiPaxosInvariants {
         Ok(())
     }
 
-    /// A new command never stands before what its ballot took over: holes hold no-ops.
+    /// What an application is told of members a quorum's disks have accepted.
+    fn members_told(
+        &mut self,
+        node: NodeId,
+        entry: Index,
+        members: &Membership,
+    ) -> Result<(), Violation> {
+        let mut voters = Tally::EMPTY;
+        for member in &members.voters {
+            voters.add(&self.members, member.node);
+        }
+        let reign = self.reigns.iter().find(|reign| reign.entry == entry);
+        // What a snapshot names need not be the entry.
+        let known = |reign: &Reign| reign.voters == voters;
+        let holds = reign.map_or_else(|| self.reigns.iter().any(known), known);
+        self.judge(MEMBERS, holds, || {
+            format!("node {node} was told members in {entry} that were never chosen there")
+        })
+    }
+
+    /// A new command never stands before what its ballot took over of slots that the same members
+    /// decide: holes hold no-ops.
     fn holes(&mut self, node: NodeId, ballot: Ballot, run: &Run) -> Result<(), Violation> {
+        let reign = self.reign(run.first()).from;
         let (recovered, new) = self
             .recovered
-            .entry(ballot)
+            .entry((ballot, reign))
             .or_insert((Index::ZERO, Index(u64::MAX)));
         if run.epoch() < ballot.into() {
             *recovered = (*recovered).max(run.last());
@@ -184,20 +283,24 @@ impl Invariants<MultiPaxos> for MultiPaxosInvariants {
         "proposed after a quorum's promises",
         "told after a quorum's acceptances",
         "holes hold no-ops",
+        "told members are those chosen",
     ];
 
     fn new(config: &Config) -> Self {
-        Self {
-            members: config.quorums.members().clone(),
-            phase1: config.quorums.phase1_size(),
-            phase2: config.quorums.phase2_size(),
+        let founders = config.members.nodes();
+        let mut history = Self {
+            members: Members::new(founders).expect("a configuration names voters"),
+            options: config.options.clone(),
+            reigns: vec![],
             promised: BTreeMap::new(),
             promisers: BTreeMap::new(),
             votes: BTreeMap::new(),
             told: BTreeMap::new(),
             recovered: BTreeMap::new(),
-            judged: [0; 6],
-        }
+            judged: [0; 7],
+        };
+        history.begin_reign(Index::ZERO, Index::ZERO, &config.members);
+        history
     }
 
     fn durable(&mut self, node: NodeId, record: &Record) -> Result<(), Violation> {
@@ -212,6 +315,7 @@ impl Invariants<MultiPaxos> for MultiPaxosInvariants {
                     let vote = self.votes.entry((index, *ballot)).or_default();
                     vote.acceptors.add(&self.members, node);
                 }
+                self.note_members(*ballot, run);
             }
             Record::Kept { ballot, run } => {
                 for (index, value) in entries(run) {
@@ -232,7 +336,7 @@ impl Invariants<MultiPaxos> for MultiPaxosInvariants {
     fn sent(&mut self, node: NodeId, message: &Message) -> Result<(), Violation> {
         match message {
             Message::Accept { ballot, run, .. } => {
-                self.quorum_promised(node, *ballot)?;
+                self.quorum_promised(node, *ballot, run)?;
                 self.holes(node, *ballot, run)?;
                 self.one_value(node, *ballot, run)
             }
@@ -246,6 +350,7 @@ impl Invariants<MultiPaxos> for MultiPaxosInvariants {
                 self.agreement(node, run)?;
                 self.quorum_accepted(node, run)
             }
+            Event::MembersChanged { index, members } => self.members_told(node, *index, members),
             _ => Ok(()),
         }
     }

@@ -3,25 +3,46 @@
 use crate::{
     message::Message,
     node::{MultiPaxos, Role},
+    promises::Promises,
     read::Reads,
     record::Record,
-    slots::Slots,
     transfer::Transfer,
     window::Window,
 };
-use alloc::vec::Vec;
+use alloc::{boxed::Box, collections::VecDeque, vec::Vec};
 use consensus_core::{
     Early, Effects, Epoch, Index, Lsn, NodeId, Token, Unsynced,
-    contract::replicated_log::{Event, Reason},
+    contract::replicated_log::{Event, Membership, Reason},
     log::{Commands, EntryKind, Place, Run},
 };
+
+/// What waits for its place in the log.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub(crate) enum Proposed {
+    Commands(Option<Token>, Commands),
+    /// Who shall belong.
+    Members(Box<Membership>),
+}
 
 /// What a leader knows beyond the others.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub(crate) struct Leader {
     pub(crate) windows: Vec<Window>,
-    /// Commands of this batch, which become one run at its end.
-    proposed: Vec<(Option<Token>, Commands)>,
+    /// What has no place yet. All that there is room for gets it at the end of a batch.
+    proposed: VecDeque<Proposed>,
+    /// Its own acceptance counts in the next slot.
+    pub(crate) own_votes: bool,
+    /// Phase 1, which goes on when others decide.
+    pub(crate) promises: Box<Promises>,
+    /// A phase 1 quorum of each that decides a slot not yet chosen has promised.
+    pub(crate) promised: bool,
+    /// The last slot to propose in for other reasons than α.
+    pub(crate) last_allowed: Index,
+    /// Up to here nothing may stay empty for long: a change holds after it.
+    pub(crate) fill_through: Index,
+    /// The newest entry about members that it has placed; beyond everything while one waits for its
+    /// place.
+    pub(crate) change: Index,
     /// Own acceptances that the own disk has not reported yet.
     unsynced: Unsynced<Index>,
     /// Up to here the own acceptances are on disk.
@@ -31,7 +52,7 @@ pub(crate) struct Leader {
     /// The last slot taken over from earlier ballots: reads wait until it is chosen.
     pub(crate) recovered: Index,
     /// Somebody's acceptances moved in this batch.
-    moved: bool,
+    pub(crate) moved: bool,
     /// Payload bytes proposed and not chosen.
     unchosen_bytes: usize,
     pub(crate) reads: Reads,
@@ -39,10 +60,16 @@ pub(crate) struct Leader {
 }
 
 impl Leader {
-    pub(crate) fn new(peers: impl Iterator<Item = NodeId>, chosen: Index, durable: Lsn) -> Self {
+    pub(crate) fn new(promises: Box<Promises>, chosen: Index, durable: Lsn) -> Self {
         Self {
-            windows: peers.map(|peer| Window::new(peer, chosen)).collect(),
-            proposed: Vec::new(),
+            windows: Vec::new(),
+            proposed: VecDeque::new(),
+            own_votes: false,
+            promises,
+            promised: true,
+            last_allowed: chosen,
+            fill_through: chosen,
+            change: Index::ZERO,
             unsynced: Unsynced::new(durable),
             own: chosen,
             last: chosen,
@@ -68,24 +95,50 @@ impl Leader {
         self.windows.iter_mut().find(|window| window.peer == peer)
     }
 
-    /// The last slot up to which `size` acceptors, this one included, have accepted everything.
+    /// The last slot up to which `size` of those who decide the next one have accepted everything.
     #[inline]
     fn accepted_by(&self, size: usize) -> Index {
         // Groups are small: comparing each with each beats sorting.
         let all = || {
-            let others = self.windows.iter().map(|window| window.through);
-            core::iter::once(self.own).chain(others)
+            let others = self.windows.iter().filter(|window| window.votes);
+            let own = self.own_votes.then_some(self.own);
+            own.into_iter().chain(others.map(|window| window.through))
         };
         let by_enough = |reached: &Index| all().filter(|other| other >= reached).count() >= size;
         all().filter(by_enough).max().unwrap_or_default()
     }
 
+    /// A batch that can never be under way as a whole. Its parts follow on each other.
+    #[cold]
+    fn propose_parts(&mut self, mut token: Option<Token>, commands: &Commands, room: u64) {
+        let mut part = Commands::default();
+        for command in commands.iter() {
+            part.push(command);
+            if part.count() as u64 == room {
+                let part = core::mem::take(&mut part);
+                self.proposed
+                    .push_back(Proposed::Commands(token.take(), part));
+            }
+        }
+        if !part.is_empty() {
+            self.proposed
+                .push_back(Proposed::Commands(token.take(), part));
+        }
+    }
+
     /// What waits at a leader that leads no more is certainly not done.
     pub(crate) fn refuse_waiting(mut self, effects: &mut Effects<MultiPaxos>) {
         let reason = Reason::NotLeader { hint: None };
-        let proposals = self.proposed.drain(..).map(|(token, _)| token);
+        let tokens = self
+            .proposed
+            .drain(..)
+            .filter_map(|proposed| match proposed {
+                Proposed::Commands(token, _) => token.map(Some),
+                Proposed::Members(_) => None,
+            });
+        let proposals: Vec<_> = tokens.collect();
         let reads = self.reads.take_all().into_iter().map(Some);
-        for token in proposals.chain(reads) {
+        for token in proposals.into_iter().chain(reads) {
             let reason = reason.clone();
             effects.emit(Event::Rejected { token, reason });
         }
@@ -95,29 +148,41 @@ impl Leader {
 impl MultiPaxos {
     /// Puts the value of the highest ballot into each slot that somebody has told of, and a no-op into
     /// each hole between: somebody who was not asked may hold a value there, and whoever proposed it
-    /// must be able to learn that it is lost [Lamport01 §3].
-    pub(crate) fn recover_slots(&mut self, mut highest: Slots, effects: &mut Effects<Self>) {
-        let first = self.chosen.next();
-        let last = highest.last().max(self.slots.last());
-        self.slots
-            .each(first, last, |ballot, run| highest.put_higher(ballot, &run));
+    /// must be able to learn that it is lost [Lamport01 §3]. As far as slots may be proposed now.
+    #[cold]
+    pub(crate) fn recover_slots(&mut self, effects: &mut Effects<Self>) {
+        let limit = self.limit();
+        let Role::Leader(leader) = &mut self.role else {
+            return;
+        };
+        let (first, all) = (leader.last.next(), leader.promises.highest.last());
+        leader.recovered = leader.recovered.max(all);
+        let last = all.min(limit);
+        let mut told = Vec::new();
+        leader
+            .promises
+            .highest
+            .each(first, last, |_, run| told.push(run));
+        if all <= last {
+            leader.promises.recovered(all);
+        }
         let mut next = first;
         let mut recovered = Vec::new();
-        highest.each(first, last, |_, run| {
+        for run in told {
             if next < run.first() {
                 recovered.push(self.noops(next, run.first()));
             }
             next = run.last().next();
             recovered.push(run);
-        });
-        if planted!(self.config, HoleFilledWithCommand) {
+        }
+        if next <= last {
+            recovered.push(self.noops(next, last.next()));
+        }
+        if planted!(self.config.options, HoleFilledWithCommand) {
             self.plant_commands(&mut recovered);
         }
         for run in recovered {
             self.accept_own(run, effects);
-        }
-        if let Role::Leader(leader) = &mut self.role {
-            leader.recovered = leader.last;
         }
     }
 
@@ -166,9 +231,24 @@ impl MultiPaxos {
             let reason = Reason::Busy;
             return effects.emit(Event::Rejected { token, reason });
         }
-        if !commands.is_empty() {
-            leader.unchosen_bytes += bytes;
-            leader.proposed.push((token, commands));
+        if commands.is_empty() {
+            return;
+        }
+        leader.unchosen_bytes += bytes;
+        let room = self.config.0.options.alpha - 1;
+        if commands.count() as u64 <= room {
+            leader
+                .proposed
+                .push_back(Proposed::Commands(token, commands));
+        } else {
+            leader.propose_parts(token, &commands, room);
+        }
+    }
+
+    pub(crate) fn propose_members(&mut self, members: Box<Membership>) {
+        if let Role::Leader(leader) = &mut self.role {
+            leader.change = Index(u64::MAX);
+            leader.proposed.push_back(Proposed::Members(members));
         }
     }
 
@@ -185,6 +265,9 @@ impl MultiPaxos {
         });
         leader.last = run.last();
         leader.unsynced.push(lsn, run.last());
+        if run.kind() == EntryKind::Membership {
+            leader.change = run.last();
+        }
         self.slots.put(ballot, run);
     }
 
@@ -192,30 +275,45 @@ impl MultiPaxos {
     pub(crate) fn flush_leader(&mut self, effects: &mut Effects<Self>) {
         self.accept_proposed(effects);
         self.advance_chosen(effects);
+        if self.has_unplaced() {
+            self.accept_proposed(effects);
+        }
         self.ask_for_reads(effects);
         self.replicate(effects);
+        if !self.group.is_voter(self.config.node) {
+            self.leave(effects);
+        }
     }
 
-    /// Makes one run of everything proposed in this batch.
+    /// Whether anything waits for room, which may just have come.
+    #[inline]
+    fn has_unplaced(&self) -> bool {
+        let Role::Leader(leader) = &self.role else {
+            return false;
+        };
+        let most = leader.fill_through.max(leader.promises.highest.last());
+        most > leader.last || !leader.proposed.is_empty()
+    }
+
+    /// Makes one run of everything proposed in this batch, as far as there is room.
     #[inline]
     fn accept_proposed(&mut self, effects: &mut Effects<Self>) {
-        let epoch: Epoch = self.promised.into();
+        let (epoch, limit): (Epoch, _) = (self.promised.into(), self.limit());
         let Role::Leader(leader) = &mut self.role else {
             return;
         };
-        if leader.proposed.is_empty() {
-            return;
+        if leader.promises.highest.last() > leader.last {
+            return self.recover_slots(effects);
         }
-        let place = Place {
-            first: leader.last.next(),
-            epoch,
-            ..Place::default()
-        };
-        let mut first = place.first;
+        let mut last = leader.last;
         let mut all = Commands::default();
-        for (token, commands) in leader.proposed.drain(..) {
-            let count = commands.count() as u64;
-            if let Some(token) = token {
+        while let Some(Proposed::Commands(token, commands)) = leader.proposed.front_mut() {
+            let (first, count) = (last.next(), commands.count() as u64);
+            if last.0 + count > limit.0 {
+                break;
+            }
+            last.0 += count;
+            if let Some(token) = *token {
                 // A fact about this leader's own memory; the disk has no say in it.
                 effects.emit_early(
                     Event::Appended {
@@ -226,23 +324,64 @@ impl MultiPaxos {
                     Early::Authority(self.since.lsn()),
                 );
             }
-            first = Index(first.0 + count);
-            all.append(commands);
+            all.append(core::mem::take(commands));
+            leader.proposed.pop_front();
         }
-        self.accept_own(all.place(place), effects);
+        let first = leader.last.next();
+        let waits = leader.proposed.front().is_some();
+        let fills = leader.fill_through > last && !waits;
+        if !all.is_empty() {
+            let place = Place {
+                first,
+                epoch,
+                ..Place::default()
+            };
+            self.accept_own(all.place(place), effects);
+        }
+        if (waits || fills) && last < limit {
+            self.accept_rare(limit, effects);
+        }
+    }
+
+    /// A change of members takes its place; or no-ops bring the slots nearer from which one holds.
+    #[cold]
+    fn accept_rare(&mut self, limit: Index, effects: &mut Effects<Self>) {
+        let Role::Leader(leader) = &mut self.role else {
+            return;
+        };
+        let next = leader.last.next();
+        match leader.proposed.pop_front() {
+            None => {
+                let end = leader.fill_through.min(limit).next();
+                let noops = self.noops(next, end);
+                self.accept_own(noops, effects);
+            }
+            Some(Proposed::Members(members)) => {
+                let place = Place {
+                    first: next,
+                    epoch: self.promised.into(),
+                    kind: EntryKind::Membership,
+                    ..Place::default()
+                };
+                self.accept_own(Run::single(place, &members.to_entry()), effects);
+                // More may follow.
+                self.accept_proposed(effects);
+            }
+            Some(commands) => leader.proposed.push_front(commands),
+        }
     }
 
     /// A slot is chosen once a phase 2 quorum has accepted it under this ballot.
     #[inline]
     fn advance_chosen(&mut self, effects: &mut Effects<Self>) {
-        let size = self.config.quorums.phase2_size();
         let Role::Leader(leader) = &mut self.role else {
             return;
         };
         if !core::mem::take(&mut leader.moved) {
             return;
         }
-        let reached = leader.accepted_by(size);
+        let size = self.group.next().quorums.phase2_size();
+        let reached = leader.accepted_by(size).min(self.group.next_through());
         if reached <= self.chosen {
             return;
         }
@@ -251,7 +390,13 @@ impl MultiPaxos {
             bytes += run.payload_bytes();
         });
         leader.unchosen_bytes = leader.unchosen_bytes.saturating_sub(bytes);
-        self.chosen = reached;
+        self.advance_to(reached);
+        if self.group_changed {
+            self.meet_acceptors();
+            // Others may decide the next slot, and may have accepted it.
+            self.advance_chosen(effects);
+            return self.confirm_reads(effects);
+        }
         self.serve_reads(effects);
     }
 
@@ -308,7 +453,8 @@ impl MultiPaxos {
         first: Index,
         last: Index,
     ) {
-        let late = planted!(self.config, LateAcceptances) && ballot.node == self.config.node;
+        let late =
+            planted!(self.config.options, LateAcceptances) && ballot.node == self.config.node;
         let Role::Leader(leader) = &mut self.role else {
             return;
         };
@@ -330,6 +476,9 @@ impl MultiPaxos {
         };
         leader.windows.iter_mut().for_each(|w| w.tick(chosen));
         leader.reads.ask_again();
+        if !leader.promised {
+            self.ask_promises(effects);
+        }
         self.transfer_round_over(effects);
     }
 }

@@ -50,8 +50,12 @@
 //!   delay of messages and crashes of all nodes, while disks keep what they synced.
 //! - Progress while some node reaches a phase 1 and a phase 2 quorum, both ways, as in the three cases
 //!   of partial connectivity of [Ng23 §2].
-//! - The group is fixed: a request to change members is refused as impossible. A wiped disk must not
-//!   come back under the old node's id; that is kept by whoever starts a node, not here.
+//! - Members change by entries in the log, which goes on across them. An entry in slot c governs the
+//!   slots from c + α on ([`Options::alpha`]); a change costs up to α − 1 no-ops and two round trips. One
+//!   change at a time; learners vote only once they have caught up; a leader without a vote hands over.
+//! - Who does not belong may still fetch what is chosen: that is how a removed node learns of it.
+//! - A wiped disk must not come back under the old node's id; that is kept by whoever starts a node,
+//!   not here. [`Member::disk`](consensus_core::contract::replicated_log::Member::disk) is not checked.
 //! - Reads ask a quorum; there are no leases.
 //! - Not Byzantine: a member that lies can break agreement.
 //! - Memory: slots behind the newest snapshot, at most [`Options::keep_bytes`] of them at a leader, and
@@ -63,6 +67,8 @@
 //! - A value keeps the ballot that first proposed it, as the epoch of its run. Together with the slot
 //!   it names the value, so that whoever proposed it learns for certain whether it was chosen.
 //! - The next leader is told of chosen values as chosen, and takes them without another round.
+//! - An application is told of new members when they are chosen, not when they are appended, and once
+//!   more when they alone decide: until then those before them are *outgoing*.
 //! - Acceptors tell their accepted values in pages, and reject in words.
 //! - Who campaigns is decided as in Omni-Paxos, with one change: there is no separate ballot for
 //!   elections. A node also keeps quiet when a neighbour has heard the leader itself.
@@ -108,7 +114,8 @@
 //!
 //! # Reading order
 //!
-//! `config` · `message` · `record` · `node` (an input's way to a verb) · `election` · `leader` ·
+//! `config` · `message` · `record` · `node` (an input's way to a verb) · `group` · `election` ·
+//! `promises` · `leader` · `reconfigure` ·
 //! `window` · `acceptor` · `slots` · `replica` · `read` · `snapshot` · `reclaim` · `transfer` · `recovery` ·
 //! `status` · `invariant` · `algorithm`.
 #![no_std]
@@ -118,9 +125,9 @@ extern crate alloc;
 
 /// Whether the named bug is planted: false in any build without the feature `faults`.
 macro_rules! planted {
-    ($config:expr, $fault:ident) => {{
+    ($options:expr, $fault:ident) => {{
         #[cfg(feature = "faults")]
-        let planted = $config.options.fault == Some(crate::Fault::$fault);
+        let planted = $options.fault == Some(crate::Fault::$fault);
         #[cfg(not(feature = "faults"))]
         let planted = false;
         planted
@@ -131,12 +138,15 @@ mod acceptor;
 mod algorithm;
 mod config;
 mod election;
+mod group;
 mod invariant;
 mod leader;
 mod message;
 mod node;
+mod promises;
 mod read;
 mod reclaim;
+mod reconfigure;
 mod record;
 mod recovery;
 mod replica;

@@ -1,18 +1,13 @@
 //! The node: its state, and which input goes to which verb. Decides nothing.
 
 use crate::{
-    config::Config,
-    election::{Candidate, Pulse},
-    leader::Leader,
-    message::Message,
-    record::Record,
-    slots::Slots,
-    status::Status,
+    config::Config, election::Pulse, group::Group, leader::Leader, message::Message,
+    promises::Promises, record::Record, slots::Slots, status::Status,
 };
-use alloc::{boxed::Box, vec::Vec};
+use alloc::{boxed::Box, sync::Arc, vec::Vec};
 use consensus_core::{
     Ballot, Boot, Effects, Index, Input, Lsn, NodeId, Protocol, RecoverError, Since, Time,
-    contract::replicated_log::{Event, Manifest, Reason, Request},
+    contract::replicated_log::{Event, Manifest, Request},
 };
 
 /// The names of alarms.
@@ -30,7 +25,7 @@ pub(crate) enum Role {
     /// Nothing else.
     Follower,
     /// Gathers promises for its ballot. Boxed, like the leader, for it is much larger.
-    Candidate(Box<Candidate>),
+    Candidate(Box<Promises>),
     /// Proposes under its ballot.
     Leader(Box<Leader>),
 }
@@ -51,6 +46,10 @@ pub struct MultiPaxos {
     pub(crate) reclaim: Option<crate::reclaim::Reclaim>,
 
     // Volatile: the replica.
+    /// What `chosen` says about members; shared with the copies of this value in a model checker.
+    pub(crate) group: Arc<Group>,
+    /// That changed in this batch.
+    pub(crate) group_changed: bool,
     pub(crate) sending: Vec<crate::snapshot::Sending>,
     /// Invariant: base ≤ told ≤ chosen ≤ last slot held.
     pub(crate) chosen: Index,
@@ -141,6 +140,9 @@ impl Protocol for MultiPaxos {
             Role::Follower | Role::Candidate(_) => self.flush_acceptor(effects),
         }
         self.tell_chosen(effects);
+        if self.group_changed {
+            self.meet_members(effects);
+        }
         self.tell_leader(effects);
     }
 
@@ -155,7 +157,9 @@ impl MultiPaxos {
         match message {
             Message::Prepare { ballot, after } => self.on_prepare(from, ballot, after, effects),
             Message::Promise { ballot, page } => self.on_promise(from, ballot, *page, effects),
-            Message::Trimmed { ballot, through } => self.on_trimmed(from, ballot, through),
+            Message::Trimmed { ballot, through } => {
+                self.on_trimmed(from, ballot, through, effects);
+            }
             Message::Reject { ballot, promised } => self.on_reject(ballot, promised, effects),
             Message::Accept {
                 ballot,
@@ -189,10 +193,9 @@ impl MultiPaxos {
         match request {
             Request::Propose { token, commands } => self.propose(token, commands, effects),
             Request::Read { token } => self.on_read(token, effects),
-            Request::ChangeMembers { token, .. } => effects.emit(Event::Rejected {
-                token: Some(token),
-                reason: Reason::Impossible,
-            }),
+            Request::ChangeMembers { token, changes } => {
+                self.change_members(token, &changes, effects);
+            }
             Request::TransferLeadership { token, to } => self.transfer(token, to, effects),
             Request::Cancel { token } => self.cancel(token),
             Request::SnapshotTaken(manifest) => self.on_snapshot_taken(manifest, effects),

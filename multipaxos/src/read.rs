@@ -7,10 +7,11 @@
 use crate::{
     message::Message,
     node::{MultiPaxos, Role},
+    window::Window,
 };
 use alloc::{collections::VecDeque, vec::Vec};
 use consensus_core::{
-    Ballot, Early, Effects, Index, NodeId, Token,
+    Ballot, Early, Effects, NodeId, Token,
     contract::replicated_log::{Event, Reason},
 };
 
@@ -18,8 +19,6 @@ use consensus_core::{
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 struct Waiting {
     token: Token,
-    /// What was chosen when it was asked.
-    chosen: Index,
     /// Confirmed by this round or a later one; none while it has not begun.
     round: Option<u64>,
 }
@@ -62,18 +61,17 @@ impl Reads {
 
 impl MultiPaxos {
     pub(crate) fn on_read(&mut self, token: Token, effects: &mut Effects<Self>) {
-        let (hint, chosen) = (self.leader_known(), self.chosen);
+        let hint = self.leader_known();
         let Role::Leader(leader) = &mut self.role else {
             return effects.emit(Event::Rejected {
                 token: Some(token),
                 reason: Reason::NotLeader { hint },
             });
         };
-        leader.reads.waiting.push_back(Waiting {
-            token,
-            chosen,
-            round: None,
-        });
+        leader
+            .reads
+            .waiting
+            .push_back(Waiting { token, round: None });
     }
 
     pub(crate) fn cancel(&mut self, token: Token) {
@@ -122,15 +120,22 @@ impl MultiPaxos {
 
     /// The newest round that a quorum has answered confirms every read that waited for it or an older
     /// one.
-    fn confirm_reads(&mut self, effects: &mut Effects<Self>) {
-        let size = self.config.quorums.phase2_size();
+    pub(crate) fn confirm_reads(&mut self, effects: &mut Effects<Self>) {
         let Role::Leader(leader) = &mut self.role else {
             return;
         };
-        let mut rounds: Vec<u64> = leader.windows.iter().map(|window| window.round).collect();
-        rounds.push(leader.reads.round);
-        rounds.sort_unstable();
-        leader.reads.confirmed = rounds[rounds.len() - size];
+        let own = leader.reads.round;
+        let confirmed = self.group.active().iter().map(|configuration| {
+            let votes = |window: &&Window| configuration.has(window.peer);
+            let others = leader.windows.iter().filter(votes).map(|w| w.round);
+            let own = configuration.has(self.config.node).then_some(own);
+            let mut rounds: Vec<u64> = others.chain(own).collect();
+            rounds.sort_unstable_by(|a, b| b.cmp(a));
+            let size = configuration.quorums.phase2_size();
+            rounds.get(size - 1).copied().unwrap_or(0)
+        });
+        // Whoever leads next was promised by a quorum of each that decides a slot not yet chosen.
+        leader.reads.confirmed = confirmed.min().unwrap_or(0);
         self.serve_reads(effects);
     }
 
@@ -142,14 +147,16 @@ impl MultiPaxos {
         let Role::Leader(leader) = &mut self.role else {
             return;
         };
-        if chosen < leader.recovered {
+        if chosen < leader.recovered || !leader.promised {
             return;
         }
-        let (reads, recovered) = (&mut leader.reads, leader.recovered);
+        let reads = &mut leader.reads;
         while let Some(read) = reads.waiting.front()
             && read.round.is_some_and(|round| round <= reads.confirmed)
         {
-            let (token, index) = (read.token, read.chosen.max(recovered));
+            // Of those who were asked the first may have been history since: what they decided is
+            // chosen.
+            let (token, index) = (read.token, chosen);
             // What is chosen a quorum holds on its disks.
             effects.emit_early(Event::ReadReady { token, index }, Early::QuorumHolds);
             reads.waiting.pop_front();

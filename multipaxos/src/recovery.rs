@@ -3,11 +3,12 @@
 use crate::{
     config::Config,
     election::Pulse,
+    group::Group,
     node::{MultiPaxos, Role, StaticConfig},
     record::Record,
     slots::Slots,
 };
-use alloc::boxed::Box;
+use alloc::{boxed::Box, sync::Arc};
 use consensus_core::{
     Ballot, Boot, Index, Lsn, NodeId, RecoverError, Since, contract::replicated_log::Manifest,
     log::Run,
@@ -92,21 +93,40 @@ impl Recovery {
         self.snapshot = Some(manifest);
     }
 
+    /// Who belongs, as of the snapshot and what was chosen since.
+    fn group(&self, chosen: Index) -> Group {
+        let options = &self.config.options;
+        let mut group = match &self.snapshot {
+            Some(manifest) => Group::restored(manifest, options),
+            None => Group::new(self.config.members.clone(), options),
+        };
+        let known = self.snapshot.as_ref().map_or(Index::ZERO, |m| m.index);
+        self.slots
+            .memberships(known.next(), chosen, |entry, members| {
+                group.decide(entry, members, options);
+            });
+        group.chosen(chosen);
+        group
+    }
+
     pub(crate) fn finish(self) -> MultiPaxos {
         let base = self.slots.base();
         let chosen = self.chosen.max(base);
+        let group = self.group(chosen);
         MultiPaxos {
             own: Ballot {
                 round: 0,
                 node: self.config.node,
                 boot: self.boot,
             },
-            pulse: Pulse::new(self.config.quorums.members(), self.config.node),
+            pulse: Pulse::new(&group, self.config.node),
             config: StaticConfig(self.config),
             promised: self.promised,
             slots: self.slots,
             snapshot: self.snapshot,
             reclaim: None,
+            group: Arc::new(group),
+            group_changed: false,
             sending: alloc::vec::Vec::new(),
             chosen,
             told: base,

@@ -110,7 +110,7 @@ impl MultiPaxos {
         chosen: Index,
         effects: &mut Effects<Self>,
     ) {
-        if matches!(self.role, Role::Leader(_)) || !self.config.quorums.members().contains(from) {
+        if matches!(self.role, Role::Leader(_)) {
             return;
         }
         let before = self.chosen;
@@ -136,8 +136,10 @@ impl MultiPaxos {
         if self.chosen_recorded < self.chosen {
             self.record_chosen(effects);
         }
-        (self.chosen, self.chosen_recorded) = (run.last(), run.last());
+        let last = run.last();
         effects.persist_lazily(Record::Learned { run: run.clone() });
         self.slots.put(run.epoch().ballot(), run);
+        self.chosen_recorded = last;
+        self.advance_to(last);
     }
 }

@@ -3,6 +3,7 @@
 use alloc::{collections::VecDeque, vec::Vec};
 use consensus_core::{
     Ballot, Epoch, Index,
+    contract::replicated_log::Membership,
     log::{Commands, EntryKind, Place, Run},
 };
 use core::hash::{Hash, Hasher};
@@ -233,6 +234,28 @@ impl Slots {
                 f(*ballot, run.clone());
             } else if let Some(part) = run.cut(from..to.next()) {
                 f(*ballot, part);
+            }
+        }
+    }
+
+    /// Hands out what the entries of `from..=to` say about members.
+    #[inline]
+    pub(crate) fn memberships(&self, from: Index, to: Index, mut f: impl FnMut(Index, Membership)) {
+        if from > to {
+            return;
+        }
+        for Accepted { run, .. } in self.runs.range(self.position(from)..) {
+            if run.first() > to {
+                break;
+            }
+            if run.kind() == EntryKind::Membership {
+                for (entry, payload) in (run.first().0..).map(Index).zip(run.iter()) {
+                    if from <= entry && entry <= to {
+                        // What says nothing sensible says nothing, and to everybody.
+                        let members = Membership::from_entry(payload);
+                        members.into_iter().for_each(|members| f(entry, members));
+                    }
+                }
             }
         }
     }

@@ -1,13 +1,14 @@
 //! Snapshots: the protocol exchanges manifests, the drivers move the bytes.
 
 use crate::{
+    group::Group,
     node::{MultiPaxos, Role},
     record::Record,
 };
-use alloc::boxed::Box;
+use alloc::{boxed::Box, sync::Arc};
 use consensus_core::{
     Ballot, Effects, Index, NodeId,
-    contract::replicated_log::{Event, Manifest, SnapshotId},
+    contract::replicated_log::{Event, Manifest, Membership, SnapshotId},
 };
 
 /// Heartbeat rounds without a word of a transfer after which it counts as lost.
@@ -80,10 +81,12 @@ impl MultiPaxos {
         mut manifest: Box<Manifest>,
         effects: &mut Effects<Self>,
     ) {
-        manifest.members = self.config.membership();
-        if manifest.index <= self.slots.base() || manifest.index > self.told {
+        let known = self.snapshot.as_ref().map_or(Index::ZERO, |m| m.index);
+        if manifest.index <= known.max(self.slots.base()) || manifest.index > self.told {
             return;
         }
+        (manifest.members, manifest.coming) = self.group.as_of(manifest.index);
+        Arc::make_mut(&mut self.group).forget(manifest.index);
         effects.persist(Record::Snapshot {
             manifest: manifest.clone(),
         });
@@ -128,11 +131,18 @@ impl MultiPaxos {
         if manifest.index <= self.chosen || matches!(self.role, Role::Leader(_)) {
             return;
         }
+        let coming = manifest.coming.iter().map(|(_, members)| members);
+        // Only a broken or hostile peer sends a snapshot of a group in which nobody decides.
+        if !coming.chain([&manifest.members]).all(Membership::is_sound) {
+            return;
+        }
         effects.persist(Record::Snapshot {
             manifest: manifest.clone(),
         });
         self.slots.compact(manifest.index, manifest.epoch);
         (self.chosen, self.told) = (manifest.index, manifest.index);
+        self.group = Arc::new(Group::restored(&manifest, &self.config.options));
+        self.group_changed = true;
         self.chosen_recorded = manifest.index;
         self.snapshot = Some(manifest.clone());
         // Held, and so is every event behind it: the application never applies the next entry to the

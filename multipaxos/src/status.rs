@@ -25,6 +25,10 @@ pub struct Status {
     pub role: Role,
     /// What it has promised.
     pub promised: Ballot,
+    /// Who decides the next slot, as far as it knows.
+    pub voters: Vec<NodeId>,
+    /// The newest entry about members that it knows as chosen; zero for the founders.
+    pub members_entry: Index,
     /// Whom it follows, itself included.
     pub leader: Option<NodeId>,
     /// Whether it lately reached a quorum, both ways.
@@ -95,6 +99,8 @@ impl Status {
         Self {
             role,
             promised: node.promised,
+            voters: node.group.next().quorums.members().iter().collect(),
+            members_entry: node.group.newest().0,
             leader: node.leader_known(),
             connected: node.pulse.connected,
             last: node.slots.last(),

@@ -9,6 +9,8 @@ use consensus_core::{Index, NodeId};
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub(crate) struct Window {
     pub(crate) peer: NodeId,
+    /// Whether its acceptance counts in the next slot.
+    pub(crate) votes: bool,
     /// Everything up to here it has accepted under this ballot, or is chosen.
     pub(crate) through: Index,
     /// What it has accepted beyond a gap: disjoint, in order.
@@ -31,6 +33,7 @@ impl Window {
     pub(crate) const fn new(peer: NodeId, chosen: Index) -> Self {
         Self {
             peer,
+            votes: false,
             through: chosen,
             islands: Vec::new(),
             next: chosen.next(),

@@ -198,6 +198,7 @@ fn an_acceptor_that_fell_behind_what_is_trimmed_takes_part_again() {
         index: Index(4),
         epoch: cluster.status(leader).promised.into(),
         members: Membership::default(),
+        coming: Vec::new(),
         size: 0,
     };
     cluster.ask(leader, Request::SnapshotTaken(Box::new(manifest)));

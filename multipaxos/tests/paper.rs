@@ -2,10 +2,10 @@
 
 mod cluster;
 
-use cluster::Cluster;
+use cluster::{Cluster, members};
 use consensus_core::{
     Ballot, Boot, Index, NodeId, Token,
-    contract::replicated_log::{Event, Manifest, Membership, Reason, Request, SnapshotId},
+    contract::replicated_log::{Event, Manifest, Reason, Request, SnapshotId},
     log::{Commands, EntryKind, Place, Run},
 };
 use multipaxos::{Message, Options, Page, Record, Role};
@@ -246,7 +246,8 @@ fn manifest(index: u64, ballot: Ballot) -> Manifest {
         id: SnapshotId(1),
         index: Index(index),
         epoch: ballot.into(),
-        members: Membership::default(),
+        members: members(&[1, 2, 3]),
+        coming: Vec::new(),
         size: 0,
     }
 }

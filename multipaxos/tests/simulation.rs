@@ -2,6 +2,7 @@
 
 use consensus_core::{
     fault::FaultKind,
+    service::Unrest,
     sim::{Outcome, Settings, run, run_with},
 };
 use multipaxos::MultiPaxos;
@@ -51,6 +52,24 @@ fn three_hundred_seeds_keep_every_promise() {
     );
     let idle: Vec<_> = checks.iter().filter(|(_, n)| **n == 0).collect();
     assert!(idle.is_empty(), "never judged: {idle:?}");
+}
+
+fn restless(options: &mut multipaxos::Options) {
+    options.unrest = Unrest {
+        every: 7,
+        voters: true,
+    };
+    options.alpha = 2 + options.alpha % 30;
+}
+
+/// Voters come and go all the time, several at once, and learners with them. Everybody is healed in
+/// the end, so that progress is owed whoever votes by then.
+#[test]
+fn members_and_leaders_may_change_under_faults() {
+    for seed in 0..500 {
+        let outcome = run_with::<MultiPaxos>(seed, &Settings::default(), &restless, None);
+        assert!(outcome.violation.is_none(), "{}", replay(&outcome));
+    }
 }
 
 /// Nothing is kept for those who are behind: they need snapshots.
@@ -107,6 +126,7 @@ mod planted {
             Fault::PromiseBeforeDisk => Some(20),
             Fault::TrimmedSaysNothing | Fault::ChosenUnverified => Some(300),
             Fault::OnePromiseForAll | Fault::HoleFilledWithCommand => Some(1_000),
+            Fault::ChangeInForceAtOnce | Fault::NewGroupNotAsked => Some(1_000),
             Fault::LateAcceptances => None,
         }
     }
@@ -117,7 +137,13 @@ mod planted {
             let Some(seeds) = bound(fault) else {
                 continue;
             };
-            let plant = |options: &mut Options| options.fault = Some(fault);
+            let changes = matches!(fault, Fault::ChangeInForceAtOnce | Fault::NewGroupNotAsked);
+            let plant = |options: &mut Options| {
+                options.fault = Some(fault);
+                if changes {
+                    restless(options);
+                }
+            };
             let found = (0..seeds).find_map(|seed| {
                 let outcome = run_with::<MultiPaxos>(seed, &Settings::default(), &plant, None);
                 outcome

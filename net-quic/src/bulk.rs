@@ -346,6 +346,7 @@ mod tests {
             index: Index(9),
             epoch: Epoch::of_term(4),
             members: Default::default(),
+            coming: Vec::new(),
             size: u64::MAX,
         };
         for word in [

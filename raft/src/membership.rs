@@ -6,7 +6,7 @@ use crate::{
 };
 use alloc::{boxed::Box, vec, vec::Vec};
 use consensus_core::{
-    Decoder, Effects, Field, Index, Joint, Members, NodeId, Token,
+    Effects, Index, Joint, Members, NodeId, Token,
     contract::replicated_log::{Event, Manifest, Member, MemberChange, Membership, Reason},
     log::{EntryKind, Place, Run},
 };
@@ -84,8 +84,7 @@ impl Configurations {
             return;
         }
         for (offset, payload) in run.iter().enumerate() {
-            let mut input = Decoder::new(bytes::Bytes::copy_from_slice(payload));
-            if let Ok(membership) = Membership::take(&mut input) {
+            if let Some(membership) = Membership::from_entry(payload) {
                 self.appended
                     .push((Index(run.first().0 + offset as u64), membership));
             }
@@ -147,13 +146,7 @@ impl Raft {
                 index: self.log.last(),
             });
         }
-        let mut next = newest.clone();
-        for change in changes {
-            self.apply_change(&mut next, change)?;
-        }
-        if next.voters.is_empty() || next.voters.len() > Members::MAX {
-            return Err(Reason::Impossible);
-        }
+        let mut next = newest.changed(changes, |node| self.is_caught_up(node))?;
         let moved = |a: &[Member], b: &[Member]| {
             a.iter()
                 .filter(|m| b.iter().all(|n| n.node != m.node))
@@ -165,49 +158,6 @@ impl Raft {
             next.outgoing.clone_from(&newest.voters);
         }
         Ok(next)
-    }
-
-    fn apply_change(&self, next: &mut Membership, change: &MemberChange) -> Result<(), Reason> {
-        let take = |list: &mut Vec<Member>, node: NodeId| {
-            let position = list.iter().position(|member| member.node == node)?;
-            Some(list.remove(position))
-        };
-        match change {
-            MemberChange::AddLearner(member) => {
-                let known = next.voters.iter().chain(&next.learners);
-                if member.node.0 == 0 || known.into_iter().any(|m| m.node == member.node) {
-                    return Err(Reason::Impossible);
-                }
-                next.learners.push(member.clone());
-            }
-            MemberChange::Promote(node) => {
-                let member = take(&mut next.learners, *node).ok_or(Reason::Impossible)?;
-                if !self.is_caught_up(*node) {
-                    return Err(Reason::TooFarBehind { node: *node });
-                }
-                next.voters.push(member);
-            }
-            MemberChange::Demote(node) => {
-                let member = take(&mut next.voters, *node).ok_or(Reason::Impossible)?;
-                next.learners.push(member);
-            }
-            MemberChange::Remove(node) => {
-                take(&mut next.voters, *node)
-                    .or_else(|| take(&mut next.learners, *node))
-                    .ok_or(Reason::Impossible)?;
-            }
-            MemberChange::SetContext(node, context) => {
-                next.voters
-                    .iter_mut()
-                    .chain(&mut next.learners)
-                    .find(|member| member.node == *node)
-                    .ok_or(Reason::Impossible)?
-                    .context = context.clone();
-            }
-        }
-        next.voters.sort_by_key(|member| member.node);
-        next.learners.sort_by_key(|member| member.node);
-        Ok(())
     }
 
     /// A learner may vote when it lacks no more than what one window can carry: a voter far behind
@@ -224,13 +174,11 @@ impl Raft {
     }
 
     fn append_membership(&mut self, membership: &Membership, effects: &mut Effects<Self>) {
-        let mut payload = Vec::new();
-        membership.put(&mut payload);
         let place = Place {
             kind: EntryKind::Membership,
             ..self.log.next_place(self.epoch())
         };
-        let run = Run::single(place, &payload);
+        let run = Run::single(place, &membership.to_entry());
         self.membership_appended(&run, effects);
         self.append_own(run, effects);
         self.meet_members();

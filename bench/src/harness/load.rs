@@ -133,6 +133,7 @@ impl LogLoad {
             index,
             epoch,
             members: node.members.clone(),
+            coming: Vec::new(),
             size: 0,
         }))
     }

@@ -8,6 +8,7 @@
 //! | [`atomic_commit`] | all or nothing | `twophase`, `threephase` |
 
 pub mod atomic_commit;
+mod membership;
 pub mod register;
 pub mod replicated_log;
 mod view;

@@ -259,8 +259,11 @@ pub struct Manifest {
     pub index: Index,
     /// The epoch of that entry.
     pub epoch: Epoch,
-    /// Who belonged to the group as of that entry.
+    /// Who decides the entry after it.
     pub members: Membership,
+    /// What was decided by then and holds only for later entries, with the entry that says so. Empty
+    /// where a change holds at once.
+    pub coming: Vec<(Index, Membership)>,
     /// Bytes of the file.
     pub size: u64,
 }
@@ -271,6 +274,7 @@ impl Field for Manifest {
         self.index.put(out);
         self.epoch.put(out);
         self.members.put(out);
+        self.coming.put(out);
         self.size.put(out);
     }
     fn take(input: &mut wire::Decoder) -> Result<Self, wire::DecodeError> {
@@ -279,6 +283,7 @@ impl Field for Manifest {
             index: Field::take(input)?,
             epoch: Field::take(input)?,
             members: Field::take(input)?,
+            coming: Field::take(input)?,
             size: Field::take(input)?,
         })
     }

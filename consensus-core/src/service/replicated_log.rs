@@ -233,8 +233,7 @@ impl<S: StateMachine + 'static> LogService<S> {
         self.epoch = run.epoch();
         if run.kind() == EntryKind::Membership {
             for payload in run.iter() {
-                let mut input = Decoder::new(Bytes::copy_from_slice(payload));
-                if let Ok(members) = Membership::take(&mut input) {
+                if let Some(members) = Membership::from_entry(payload) {
                     self.members = members;
                 }
             }
@@ -269,6 +268,7 @@ impl<S: StateMachine + 'static> LogService<S> {
             index: self.applied,
             epoch: self.epoch,
             members: self.members.clone(),
+            coming: Vec::new(),
             size: 0,
         };
         let chunks = Chunks::new(self.frozen());
@@ -530,7 +530,7 @@ where
                     self.applied
                 );
                 self.saved(manifest.size);
-                (self.epoch, self.members) = (manifest.epoch, manifest.members);
+                (self.epoch, self.members) = (manifest.epoch, manifest.newest().1.clone());
             }
         }
     }

@@ -28,6 +28,7 @@ fn manifest(index: u64) -> Manifest {
         index: Index(index),
         epoch: Epoch::ZERO,
         members: Membership::default(),
+        coming: Vec::new(),
         size: 0,
     }
 }

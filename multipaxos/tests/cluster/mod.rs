@@ -2,13 +2,32 @@
 #![allow(dead_code, reason = "each test file uses a part")]
 
 use consensus_core::{
-    Algorithm, Boot, Effects, Gate, Index, Input, Lsn, Members, NodeId, Outlet, Protocol, Time,
-    contract::replicated_log::{Event, Request},
+    Algorithm, Boot, DiskId, Effects, Gate, Index, Input, Lsn, Members, NodeId, Outlet, Protocol,
+    Time,
+    contract::replicated_log::{Event, Member, Membership, Request},
     log::{Commands, EntryKind},
 };
 use multipaxos::{Message, MultiPaxos, Options, Record, Role, Status, Timer};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
+
+/// A group of these voters.
+pub(crate) fn members(voters: &[u16]) -> Membership {
+    let voters = voters.iter().map(|node| member(*node));
+    Membership {
+        voters: voters.collect(),
+        ..Membership::default()
+    }
+}
+
+/// A member, and where it is to be found.
+pub(crate) fn member(node: u16) -> Member {
+    Member {
+        node: NodeId(node),
+        disk: DiskId::default(),
+        context: format!("host-{node}").into(),
+    }
+}
 
 /// An entry told: its slot and its command, or nothing for a no-op.
 pub(crate) type Told = (u64, Option<String>);

@@ -181,6 +181,7 @@ impl LogWords {
             index: run.last(),
             epoch: run.epoch(),
             members: members.clone(),
+            coming: Vec::new(),
             size: 0,
         };
         self.snapshots.insert(node, manifest.clone());
