@@ -10,8 +10,8 @@
 //! ```
 //!
 //! What has arrived stays when a stream ends: an offer of the same snapshot goes on there, on
-//! whichever connection it comes. One copy at a time arrives at a node; an offer under the same or a
-//! later epoch takes the place of the one before, an older one is refused. A sender reads a piece when
+//! whichever connection it comes. One copy at a time arrives at a node: another one under the same epoch
+//! is refused meanwhile, one under a later epoch takes its place, one under an older is refused. A sender reads a piece when
 //! the last has left, and no faster than its rate; a receiver writes a piece before it takes the next:
 //! neither ever holds more than a few.
 
@@ -250,7 +250,7 @@ async fn take(
     frames: Frames,
     patience: Duration,
 ) -> Result<(), BulkError> {
-    let mut turn = depot.turn(epoch)?;
+    let turn = depot.turn(epoch, manifest.id)?;
     // Held by the stream before until it sees that its turn is over.
     let mut place = depot.arriving.lock().await;
     if turn.is_over() {

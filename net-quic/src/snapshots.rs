@@ -69,8 +69,7 @@ pub(crate) struct Depot {
     shared: Weak<Shared>,
     /// What has arrived of one; locked by the stream that brings it.
     pub(crate) arriving: tokio::sync::Mutex<Option<Incoming>>,
-    /// The newest epoch of an offer, and how many offers there were.
-    offers: watch::Sender<(Epoch, u64)>,
+    offers: watch::Sender<Offers>,
     state: Mutex<State>,
 }
 
@@ -81,22 +80,43 @@ struct State {
     sending: BTreeMap<NodeId, (SnapshotId, oneshot::Sender<()>)>,
 }
 
-/// Until the next offer comes.
-pub(crate) struct Turn {
-    number: u64,
-    offers: watch::Receiver<(Epoch, u64)>,
+/// What was offered.
+#[derive(Default)]
+struct Offers {
+    /// The newest epoch.
+    epoch: Epoch,
+    /// How many were taken.
+    taken: u64,
+    /// What is arriving under it now.
+    arriving: Option<SnapshotId>,
 }
 
-impl Turn {
+/// Until a later offer takes its place.
+pub(crate) struct Turn<'a> {
+    number: u64,
+    offers: &'a watch::Sender<Offers>,
+}
+
+impl Turn<'_> {
     pub(crate) fn is_over(&self) -> bool {
-        self.offers.borrow().1 != self.number
+        self.offers.borrow().taken != self.number
     }
 
-    pub(crate) async fn over(&mut self) {
-        let number = self.number;
-        if self.offers.wait_for(|(_, n)| *n != number).await.is_err() {
-            std::future::pending().await
-        }
+    pub(crate) async fn over(&self) {
+        let mut offers = self.offers.subscribe();
+        // The sender is borrowed, so the channel is open.
+        let _ = offers.wait_for(|now| now.taken != self.number).await;
+    }
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        self.offers.send_if_modified(|now| {
+            if now.taken == self.number {
+                now.arriving = None;
+            }
+            false
+        });
     }
 }
 
@@ -113,7 +133,7 @@ impl Depot {
             reports,
             shared: Arc::downgrade(shared),
             arriving: tokio::sync::Mutex::default(),
-            offers: watch::Sender::new((Epoch::ZERO, 0)),
+            offers: watch::Sender::new(Offers::default()),
             state: Mutex::default(),
         })
     }
@@ -126,21 +146,35 @@ impl Depot {
         self.state().status.clone()
     }
 
-    /// An offer under `epoch` goes before all until now, unless a later leader has been heard of.
-    pub(crate) fn turn(&self, epoch: Epoch) -> Result<Turn, BulkError> {
-        let mut number = None;
-        self.offers.send_if_modified(|(newest, count)| {
-            if epoch < *newest {
+    /// Whether an offer of `id` under `epoch` is taken: not when a later leader has been heard of, nor
+    /// while another snapshot arrives under the same epoch. (Several nodes may offer theirs, where
+    /// nodes help each other: taking turns at each other's cost, none would ever arrive.) The same one
+    /// once more comes on a new connection, and goes on.
+    pub(crate) fn turn(&self, epoch: Epoch, id: SnapshotId) -> Result<Turn<'_>, BulkError> {
+        let mut turn = Err("");
+        self.offers.send_if_modified(|now| {
+            let busy = epoch == now.epoch && now.arriving.is_some_and(|other| other != id);
+            if epoch < now.epoch || busy {
+                turn = Err(if busy {
+                    "another one is arriving"
+                } else {
+                    "a later leader is known"
+                });
                 return false;
             }
-            *newest = epoch;
-            *count += 1;
-            number = Some(*count);
+            now.epoch = epoch;
+            now.taken += 1;
+            now.arriving = Some(id);
+            turn = Ok(now.taken);
             true
         });
-        let number = number.ok_or_else(|| BulkError::Refused("a later leader is known".into()))?;
-        let offers = self.offers.subscribe();
-        Ok(Turn { number, offers })
+        match turn {
+            Ok(number) => Ok(Turn {
+                number,
+                offers: &self.offers,
+            }),
+            Err(why) => Err(BulkError::Refused(why.into())),
+        }
     }
 
     pub(crate) fn sent(&self, peer: NodeId, id: SnapshotId, bytes: u64) {
@@ -280,5 +314,59 @@ impl SnapshotKeeper for Keeper {
                 }
             });
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use consensus_core::{ClusterId, storage::wal::RealFileSystem};
+
+    fn depot(name: &str) -> Depot {
+        let dir = std::env::temp_dir().join(format!("depot-{name}-{}", std::process::id()));
+        let store = SnapshotStore::open(Arc::new(RealFileSystem), &dir, ClusterId(7)).unwrap();
+        std::fs::remove_dir_all(dir).unwrap();
+        Depot {
+            group: GroupId(0),
+            store: Arc::new(store),
+            reports: SnapshotReports::default(),
+            shared: Weak::new(),
+            arriving: tokio::sync::Mutex::default(),
+            offers: watch::Sender::new(Offers::default()),
+            state: Mutex::default(),
+        }
+    }
+
+    /// RF-85, and what Multi-Paxos nodes that help each other did before: two offers of two snapshots
+    /// took turns, and neither arrived.
+    #[test]
+    fn of_two_snapshots_under_one_epoch_the_first_arrives() {
+        let depot = depot("two");
+        let (one, other) = (SnapshotId(1), SnapshotId(2));
+        let first = depot.turn(Epoch::of_term(3), one).unwrap();
+        assert!(depot.turn(Epoch::of_term(3), other).is_err());
+        assert!(!first.is_over());
+        drop(first);
+        assert!(depot.turn(Epoch::of_term(3), other).is_ok());
+    }
+
+    #[test]
+    fn the_same_snapshot_comes_again_and_takes_its_own_place() {
+        let depot = depot("same");
+        let first = depot.turn(Epoch::of_term(3), SnapshotId(1)).unwrap();
+        let again = depot.turn(Epoch::of_term(3), SnapshotId(1)).unwrap();
+        assert!(first.is_over() && !again.is_over());
+        // The end of the old stream is not the end of the new one.
+        drop(first);
+        assert!(depot.turn(Epoch::of_term(3), SnapshotId(2)).is_err());
+    }
+
+    #[test]
+    fn a_later_leaders_snapshot_goes_before_and_an_earlier_ones_is_refused() {
+        let depot = depot("later");
+        let first = depot.turn(Epoch::of_term(3), SnapshotId(1)).unwrap();
+        let later = depot.turn(Epoch::of_term(4), SnapshotId(2)).unwrap();
+        assert!(first.is_over() && !later.is_over());
+        assert!(depot.turn(Epoch::of_term(3), SnapshotId(1)).is_err());
     }
 }
