@@ -6,6 +6,7 @@ use crate::{
     node::MultiPaxos,
 };
 use alloc::{
+    format,
     string::{String, ToString},
     vec::Vec,
 };
@@ -20,6 +21,38 @@ use consensus_core::{
     },
 };
 use core::{ops::RangeInclusive, time::Duration};
+
+impl Options {
+    /// Sets one of them by its name, as the first step of a scenario writes it: `alpha=4`,
+    /// `elections=off`.
+    ///
+    /// # Errors
+    /// A sentence for a person when there is no such option or it takes no such value.
+    pub fn set(&mut self, name: &str, value: &str) -> Result<(), String> {
+        let switch = || match value {
+            "on" => Ok(true),
+            "off" => Ok(false),
+            _ => Err(format!("`{name}` is on or off, not `{value}`")),
+        };
+        let number = || {
+            let number = value.parse::<usize>();
+            number.map_err(|_| format!("`{name}` is a number, not `{value}`"))
+        };
+        match name {
+            "elections" => self.elections = switch()?,
+            "parallel_write" => self.parallel_write = switch()?,
+            "alpha" => self.alpha = number()? as u64,
+            "learners" => self.learners = number()?,
+            "phase1" => self.phase1 = Some(number()?),
+            "phase2" => self.phase2 = Some(number()?),
+            "append_bytes_max" => self.append_bytes_max = number()?,
+            "inflight_accepts_max" => self.inflight_accepts_max = number()?,
+            "keep_bytes" => self.keep_bytes = number()?,
+            _ => return Err(format!("`{name}` is no option of multipaxos")),
+        }
+        Ok(())
+    }
+}
 
 impl Algorithm for MultiPaxos {
     const NAME: &'static str = "multipaxos";
