@@ -34,4 +34,45 @@ macro_rules! scenarios {
 
 scenarios! {
     rf01_figure_8
+    rf01_figure_8_committed
+    rf02_a_vote_survives
+    rf02_a_vote_waits_for_the_disk
+    rf03_term_and_vote_are_one_record
+    rf05_a_term_seen_is_no_vote
+    rf06_a_stale_vote
+    rf07_a_learner_is_asked
+    rf07_duplicate_votes
+    rf09_an_isolated_node_with_pre_vote
+    rf09_an_isolated_node_without_pre_vote
+    rf10_pre_vote_changes_nothing
+    rf11_pre_vote_in_a_lower_term
+    rf13_pre_vote_judges_the_log
+    rf14_a_stuck_candidate
+    rf18_two_nodes_with_one_link_each
+    rf30_a_late_shorter_append
+    rf31_commit_beyond_what_was_verified
+    rf33_a_late_refusal
+    rf36_the_own_disk_counts
+    rf38_a_sync_error
+    rf41_repair_makes_progress
+    rf42_an_entry_larger_than_the_limit
+    rf45_the_outcome_is_unknown
+    rf50_a_read_before_the_terms_first_commit
+    rf51_an_older_round
+    rf53_a_lease_after_timeout_now
+    rf60_one_server_at_a_time
+    rf61_a_second_change
+    rf62_joint_until_both_agree
+    rf64_a_truncated_configuration
+    rf65_a_snapshot_over_a_stale_configuration
+    rf66_a_leader_removes_itself
+    rf67_a_learner_that_is_behind
+    rf69_a_removed_node_that_did_not_hear
+    rf81_a_conflicting_entry_under_a_snapshot
+    rf85_the_same_snapshot_twice
+    rf86_bytes_are_contact
+    rf90_transfer_to_a_lagging_node
+    rf91_timeout_now_out_of_place
+    rf95_a_term_led_twice
+    rf96_commit_overtakes_a_snapshot
 }

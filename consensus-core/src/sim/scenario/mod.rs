@@ -29,6 +29,7 @@
 //! | `breaks PROPERTY by STEP` | after the step the property does not hold, as [is expected](crate::Algorithm::EXPECTED) of the algorithm; nothing follows |
 //! | `until converged` | everything moves freely until everybody is answered and nothing is under way |
 //! | `until EXPECTATION` | everything moves freely until what `expect` would want is so |
+//! | `run 2s` | everything moves freely for so long |
 //! | `elect a` | everything moves freely, but nobody's alarms go off except a's, until a leads |
 //! | `expect stuck` | everything moves freely and somebody is still not answered |
 //!

@@ -69,6 +69,7 @@ pub(super) enum Step {
     UntilConverged,
     Until(Expect),
     Elect(NodeId),
+    Run(Duration),
     Expect(Expect),
     /// A step after which a property does not hold.
     Breaks(String, Box<Step>),
@@ -151,6 +152,7 @@ pub(super) fn read(line: &str) -> Result<Step, String> {
             Step::Expect(expect) => Step::Until(expect),
             _ => return Err("`until` wants what `expect` wants".to_string()),
         },
+        ["run", span] => Step::Run(fault::duration(span).map_err(|e| e.to_string())?),
         ["elect", node] => Step::Elect(one(node)?),
         ["expect", "sent", link, ..] => Step::Expect(Expect::Sent(choice(link, &words[3..])?)),
         ["expect", "no", "message"] => Step::Expect(Expect::NoMessage {

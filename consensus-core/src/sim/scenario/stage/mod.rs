@@ -142,6 +142,7 @@ impl<A: Algorithm, W: Words<A>> Stage<A, W> {
                 self.is_ended = true;
             }
             Step::Until(expect) => self.until(&expect)?,
+            Step::Run(span) => self.run(span)?,
             Step::Elect(node) => self.elect(node)?,
             Step::Expect(expect) => return self.expect(&expect),
             Step::Breaks(property, step) => return self.breaks(&property, *step, line),

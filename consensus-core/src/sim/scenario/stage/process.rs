@@ -118,6 +118,20 @@ impl<A: Algorithm, W: Words<A>> Stage<A, W> {
         Err(format!("{reason}; {}", self.unfinished()))
     }
 
+    /// Everything moves freely for so long.
+    pub(super) fn run(&mut self, span: Duration) -> Result<(), String> {
+        let end = self.world.now() + span;
+        let passed = |stage: &mut Self| {
+            let next = stage.next_alarm().map(|(at, _)| at);
+            stage.next_free().is_empty() && next.is_none_or(|at| at > end)
+        };
+        if !self.move_until(passed)? {
+            return Err(self.unfinished());
+        }
+        self.world.now = self.world.now.max(end.as_nanos());
+        Ok(())
+    }
+
     /// Everything moves in a random order; alarms go off when nothing is under way. Whether `done`
     /// became true in time.
     fn move_until(&mut self, done: impl Fn(&mut Self) -> bool) -> Result<bool, String> {
