@@ -76,3 +76,52 @@ scenarios! {
     rf95_a_term_led_twice
     rf96_commit_overtakes_a_snapshot
 }
+
+/// Each scenario fails where the bug it warns of is planted: the story is the right one.
+#[cfg(feature = "faults")]
+#[test]
+fn every_scenario_catches_its_bug() {
+    use raft::Fault;
+    for (fault, name) in [
+        (Fault::VoteBeforeDisk, "rf02_a_vote_waits_for_the_disk"),
+        (Fault::TermAndVoteApart, "rf03_term_and_vote_are_one_record"),
+        (Fault::OwnAckBeforeSync, "rf36_the_own_disk_counts"),
+        (Fault::CountsOldTerms, "rf01_figure_8"),
+        (Fault::ShorterAppendTruncates, "rf30_a_late_shorter_append"),
+        (
+            Fault::CommitsUnverified,
+            "rf31_commit_beyond_what_was_verified",
+        ),
+        (Fault::ChangeWhilePending, "rf60_one_server_at_a_time"),
+        (Fault::ChangeWhilePending, "rf61_a_second_change"),
+        (
+            Fault::ReadBeforeOwnCommit,
+            "rf50_a_read_before_the_terms_first_commit",
+        ),
+        (Fault::LeadsBeforeDisk, "rf95_a_term_led_twice"),
+        (
+            Fault::CommitOvertakesSnapshot,
+            "rf96_commit_overtakes_a_snapshot",
+        ),
+    ] {
+        let text = std::fs::read_to_string(file(name)).expect("a scenario of this folder");
+        let plant = |options: &mut Options, name: &str, value: &str| {
+            if name != "planted" {
+                return options.set(name, value);
+            }
+            options.fault = Some(fault);
+            Ok(())
+        };
+        let planted = |line: &str| match line.starts_with("nodes ") {
+            true => format!("{line} planted\n"),
+            false => format!("{line}\n"),
+        };
+        let text: String = text.lines().map(planted).collect();
+        let played = std::panic::catch_unwind(|| play_with::<Raft, LogWords>(&text, &plant));
+        match played {
+            Ok(Ok(_)) => panic!("{name} does not notice {fault:?}"),
+            Ok(Err(error)) => println!("{fault:?}: {error}"),
+            Err(_) => println!("{fault:?}: {name} ends at an assertion"),
+        }
+    }
+}

@@ -58,6 +58,39 @@ fn three_hundred_seeds_keep_every_promise() {
     assert!(idle.is_empty(), "never judged: {idle:?}");
 }
 
+/// What the seeds draw is really done: members change, leadership is handed over, snapshots are kept and
+/// received, and reads are answered.
+#[test]
+fn members_change_leaders_hand_over_and_reads_are_answered() {
+    let traced = Settings {
+        trace: true,
+        ..Settings::default()
+    };
+    let words = [
+        "Append { run: [", // with `Membership` behind it
+        "MembersChanged",
+        "TimeoutNow",
+        "Restore(",
+        "ReadReady",
+    ];
+    let mut counts = [0_u64; 5];
+    for seed in 0..40 {
+        let outcome = run::<Raft>(seed, &traced);
+        assert!(outcome.violation.is_none(), "{}", replay(&outcome));
+        for line in outcome.trace.iter().map(ToString::to_string) {
+            for (count, word) in counts.iter_mut().zip(words) {
+                let appends = word.starts_with("Append") && !line.contains(" Membership ");
+                *count += u64::from(line.contains(word) && !appends);
+            }
+        }
+    }
+    println!("40 seeds: {words:?} {counts:?}");
+    assert!(
+        counts.iter().all(|count| *count > 40),
+        "{words:?} {counts:?}"
+    );
+}
+
 /// Voters come and go, one at a time and jointly. The core that is healed in the end may be no quorum
 /// of those that are left, so progress is not owed; everything else is.
 #[test]
@@ -143,7 +176,7 @@ mod planted {
 
     /// How many seeds each planted bug may survive. The others need an order of events that is rare
     /// at random: scenarios tell it.
-    const BOUNDS: [(Fault, u64); 7] = [
+    const BOUNDS: [(Fault, u64); 10] = [
         (Fault::VoteBeforeDisk, 200),
         (Fault::TermAndVoteApart, 20),
         (Fault::OwnAckBeforeSync, 20),
@@ -151,6 +184,9 @@ mod planted {
         (Fault::ShorterAppendTruncates, 20),
         (Fault::CommitsUnverified, 60),
         (Fault::ReadBeforeOwnCommit, 20),
+        (Fault::CommitOvertakesSnapshot, 300),
+        (Fault::LeadsBeforeDisk, 600),
+        (Fault::ChangeWhilePending, 600),
     ];
 
     #[test]
@@ -159,6 +195,16 @@ mod planted {
         for (fault, seeds) in BOUNDS {
             let plant = |options: &mut raft::Options| {
                 options.fault = Some(fault);
+                match fault {
+                    Fault::CommitOvertakesSnapshot => {
+                        (options.snapshot_bytes, options.keep_bytes) = (60, 0);
+                    }
+                    Fault::ChangeWhilePending => {
+                        let (every, voters) = (1, true);
+                        options.unrest = Unrest { every, voters };
+                    }
+                    _ => {}
+                }
             };
             let found = (0..seeds).find_map(|seed| {
                 let outcome = run_with::<Raft>(seed, &Settings::default(), &plant, None);
