@@ -7,6 +7,7 @@
 //! | [`virtual_time`] | virtual | a constant delay | free |
 //! | [`locks`] | virtual | a constant delay | a constant time |
 //! | [`sites`] | virtual | as far as the sites are apart | free |
+//! | [`partial`] | virtual | a constant delay, some links cut | free |
 //! | [`election`] | virtual | a uniform delay | a constant time |
 //! | [`coordinator_killed`] | virtual | a constant delay | a constant time |
 
@@ -17,6 +18,7 @@ pub mod in_memory;
 pub mod in_process;
 mod load;
 pub mod locks;
+pub mod partial;
 pub mod sites;
 pub mod virtual_time;
 
