@@ -132,11 +132,11 @@ where
                     epoch,
                     leader: Some(_),
                 } if !epochs.contains(&epoch) => epochs.push(epoch),
-                Event::Committed(run) if run.kind() == EntryKind::Command => {
-                    if run.iter().any(|entry| entry == command.as_bytes()) {
-                        let since = world.now().since(start);
-                        verdict.progress.get_or_insert(since);
-                    }
+                Event::Committed(run)
+                    if run.kind() == EntryKind::Command
+                        && run.iter().any(|entry| entry == command.as_bytes()) =>
+                {
+                    verdict.progress.get_or_insert(world.now().since(start));
                 }
                 _ => {}
             }
