@@ -33,8 +33,6 @@ pub struct RaftInvariants {
     entries: BTreeMap<(Index, Epoch), (u64, Epoch)>,
     /// Every entry any application was told: epoch, digest, and the term of whoever was told first.
     committed: BTreeMap<Index, (Epoch, u64, u64)>,
-    /// How far each application has come: a snapshot, or an entry.
-    applied: BTreeMap<NodeId, Index>,
     /// The term of each node.
     terms: BTreeMap<NodeId, u64>,
     /// What each node's disk holds.
@@ -148,17 +146,6 @@ impl RaftInvariants {
         Ok(())
     }
 
-    /// What an application is told follows what it was told before: a snapshot, an entry or, after a
-    /// start, nothing.
-    fn no_gaps(&mut self, node: NodeId, run: &Run) -> Result<(), Violation> {
-        let before = self.applied.insert(node, run.last()).unwrap_or_default();
-        let starts = run.first() == Index::ZERO.next();
-        let follows = run.first() == before.next() || starts;
-        self.judge(STATE_MACHINE_SAFETY, follows, || {
-            format!("node {node} was told {} right after {before}", run.first())
-        })
-    }
-
     /// Told means held by the disks of a majority, not of one node that believes so.
     fn quorum_on_disk(&mut self, node: NodeId, run: &Run) -> Result<(), Violation> {
         let Some(voters) = self.voters else {
@@ -238,7 +225,6 @@ impl Invariants<Raft> for RaftInvariants {
             votes: BTreeMap::new(),
             entries: BTreeMap::new(),
             committed: BTreeMap::new(),
-            applied: BTreeMap::new(),
             terms: BTreeMap::new(),
             disks: BTreeMap::new(),
             ends: BTreeMap::new(),
@@ -289,13 +275,8 @@ impl Invariants<Raft> for RaftInvariants {
     fn told(&mut self, node: NodeId, event: &Event) -> Result<(), Violation> {
         match event {
             Event::Committed(run) => {
-                self.no_gaps(node, run)?;
                 self.state_machine_safety(node, run)?;
                 self.quorum_on_disk(node, run)
-            }
-            Event::Restore(manifest) => {
-                self.applied.insert(node, manifest.index);
-                Ok(())
             }
             _ => Ok(()),
         }

@@ -231,6 +231,10 @@ where
             }
             Event::Restore(manifest) => {
                 self.restored.insert(node, manifest.index);
+                // The state is replaced: what was told beyond the snapshot is gone with the old one.
+                let kept = manifest.index;
+                self.committed
+                    .retain(|(place, told), _| *told != node || *place <= kept);
                 self.snapshots.insert(node, (**manifest).clone());
                 self.settle(node, manifest.index);
             }
