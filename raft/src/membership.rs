@@ -184,9 +184,10 @@ impl Raft {
         self.meet_members();
     }
 
-    /// A leader keeps one progress for everybody who belongs.
+    /// A leader keeps one progress for everybody who belongs. Whoever is new is sent the entry that says
+    /// so: with nothing to send, an idle leader would never find out what it lacks.
     fn meet_members(&mut self) {
-        let (peers, last) = (self.peers(), self.log.last());
+        let (peers, before) = (self.peers(), self.log.last().previous());
         let Role::Leader(leader) = &mut self.role else {
             return;
         };
@@ -195,7 +196,7 @@ impl Raft {
             .retain(|progress| peers.contains(&progress.peer));
         for peer in peers {
             if leader.progress.iter().all(|progress| progress.peer != peer) {
-                leader.progress.push(Progress::new(peer, last));
+                leader.progress.push(Progress::new(peer, before));
             }
         }
         leader.progress.sort_by_key(|progress| progress.peer);

@@ -66,6 +66,7 @@ scenarios! {
     rf64_a_truncated_configuration
     rf65_a_snapshot_over_a_stale_configuration
     rf66_a_leader_removes_itself
+    rf67_a_learner_joins_an_idle_group
     rf67_a_learner_that_is_behind
     rf69_a_removed_node_that_did_not_hear
     rf81_a_conflicting_entry_under_a_snapshot
