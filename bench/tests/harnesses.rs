@@ -44,7 +44,8 @@ fn in_process_every_client_is_answered() {
     algorithms::each(&mut Each);
 }
 
-/// The delays of the literature: two round trips for a decree of its own, one under a leader.
+/// The delays of the literature: two round trips for a decree of its own, one under a leader; votes
+/// alone in two phases, pre-commits besides in three.
 #[test]
 fn in_virtual_time_a_commit_takes_the_delays_of_its_paper() {
     struct Each;
@@ -52,6 +53,7 @@ fn in_virtual_time_a_commit_takes_the_delays_of_its_paper() {
         fn visit<A: Runnable, L: Load<A>>(&mut self) {
             let delays = match A::CONTRACT {
                 Contract::Register => 4,
+                Contract::AtomicCommit if A::NAME == "threephase" => 4,
                 Contract::ReplicatedLog | Contract::AtomicCommit => 2,
             };
             for nodes in [3, 5, 7] {

@@ -73,7 +73,7 @@ fn what_cannot_be_done_is_one_line_and_status_2() {
         &["cluster", "--link", "delay=soon"],
         &["cluster", "--fault", "explode:2"],
         &["cluster", "--fault", "kill:9@1s"],
-        &["cluster", "--fault", "powerloss@1s"],
+        &["cluster", "--fault", "skew:2@1s"],
         &["cluster", "--out", "/proc/self/status/report"],
         &[
             "cluster",

@@ -237,14 +237,32 @@ mod tests {
         }
 
         fn start(&self) -> Child {
-            Child::start(
-                2,
-                &self.folder.join("program"),
-                Path::new("none"),
-                &self.folder.join("log"),
-            )
-            .expect("it starts")
+            loop {
+                let started = Child::start(
+                    2,
+                    &self.folder.join("program"),
+                    Path::new("none"),
+                    &self.folder.join("log"),
+                );
+                match started {
+                    // Another test forked while this file was being written, and has not called exec
+                    // yet.
+                    Err(error) if is_busy(&error) => std::thread::yield_now(),
+                    started => return started.expect("it starts"),
+                }
+            }
         }
+    }
+
+    fn is_busy(error: &anyhow::Error) -> bool {
+        let kind = |cause: &(dyn std::error::Error + 'static)| {
+            cause
+                .downcast_ref::<std::io::Error>()
+                .map(std::io::Error::kind)
+        };
+        error
+            .chain()
+            .any(|cause| kind(cause) == Some(std::io::ErrorKind::ExecutableFileBusy))
     }
 
     impl Drop for Script {
