@@ -1,6 +1,7 @@
 //! What an operator chooses, validated when it is made.
 
 use crate::Backoff;
+use alloc::{format, string::String};
 use consensus_core::{Flexible, Members, NodeId, QuorumError};
 use core::time::Duration;
 
@@ -42,6 +43,23 @@ pub struct Options {
     /// The planted bug, if any.
     #[cfg(feature = "faults")]
     pub fault: Option<Fault>,
+}
+
+impl Options {
+    /// Sets what scenarios call `name` to `value`: `thrifty`, `phase1=2`, `phase2=2`.
+    ///
+    /// # Errors
+    /// When there is no such choice, or it has no such value.
+    pub fn set(&mut self, name: &str, value: &str) -> Result<(), String> {
+        let number = || value.parse().map_err(|_| format!("`{value}` is no number"));
+        match (name, value) {
+            ("thrifty", "") => self.thrifty = true,
+            ("phase1", _) => self.phase1 = Some(number()?),
+            ("phase2", _) => self.phase2 = Some(number()?),
+            _ => return Err(format!("`{name}={value}` is no option of paxos")),
+        }
+        Ok(())
+    }
 }
 
 impl Default for Options {

@@ -1,19 +1,11 @@
 //! Worked examples, each a file of steps and the transcript they give. `UPDATE_EXPECT=1` rewrites the
 //! transcripts; the difference is reviewed like code.
 
-use consensus_core::sim::scenario::{LogWords, REPLICATED_LOG, golden, play_shared, play_with};
+use consensus_core::sim::scenario::{Corpus, LogWords, REPLICATED_LOG, play_shared};
 use raft::{Options, Raft};
-use std::path::{Path, PathBuf};
 
-fn file(name: &str) -> PathBuf {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata");
-    folder.join(name).with_extension("txt")
-}
-
-fn check(name: &str) {
-    let update = std::env::var_os("UPDATE_EXPECT").is_some();
-    let play = |text: &str| play_with::<Raft, LogWords>(text, &Options::set);
-    golden(&file(name), update, play).unwrap_or_else(|error| panic!("{error}"));
+fn corpus() -> Corpus<Raft, LogWords> {
+    Corpus::new(env!("CARGO_MANIFEST_DIR"), Options::set)
 }
 
 /// What holds for every replicated log.
@@ -23,16 +15,7 @@ fn the_scenarios_of_the_contract_hold() {
         .unwrap_or_else(|(name, error)| panic!("{name}: {error}\n{}", error.transcript));
 }
 
-macro_rules! scenarios {
-    ($($name:ident)*) => {
-        $(#[test]
-        fn $name() {
-            check(stringify!($name));
-        })*
-    };
-}
-
-scenarios! {
+consensus_core::scenario_tests! { corpus() =>
     rf01_figure_8
     rf01_figure_8_committed
     rf02_a_vote_survives
@@ -105,24 +88,6 @@ fn every_scenario_catches_its_bug() {
             "rf96_commit_overtakes_a_snapshot",
         ),
     ] {
-        let text = std::fs::read_to_string(file(name)).expect("a scenario of this folder");
-        let plant = |options: &mut Options, name: &str, value: &str| {
-            if name != "planted" {
-                return options.set(name, value);
-            }
-            options.fault = Some(fault);
-            Ok(())
-        };
-        let planted = |line: &str| match line.starts_with("nodes ") {
-            true => format!("{line} planted\n"),
-            false => format!("{line}\n"),
-        };
-        let text: String = text.lines().map(planted).collect();
-        let played = std::panic::catch_unwind(|| play_with::<Raft, LogWords>(&text, &plant));
-        match played {
-            Ok(Ok(_)) => panic!("{name} does not notice {fault:?}"),
-            Ok(Err(error)) => println!("{fault:?}: {error}"),
-            Err(_) => println!("{fault:?}: {name} ends at an assertion"),
-        }
+        corpus().catches(name, &fault, |options| options.fault = Some(fault));
     }
 }

@@ -1,33 +1,14 @@
 //! Worked examples, each a file of steps and the transcript they give. `UPDATE_EXPECT=1` rewrites the
 //! transcripts; the difference is reviewed like code.
 
-use consensus_core::sim::scenario::{CommitWords, golden, play_with};
-use std::path::Path;
+use consensus_core::sim::scenario::{CommitWords, Corpus};
 use threephase::{Options, ThreePhase};
 
-fn configure(options: &mut Options, name: &str, value: &str) -> Result<(), String> {
-    options.set(name, value)
+fn corpus() -> Corpus<ThreePhase, CommitWords> {
+    Corpus::new(env!("CARGO_MANIFEST_DIR"), Options::set)
 }
 
-fn check(name: &str) {
-    let file = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("testdata")
-        .join(name);
-    let update = std::env::var_os("UPDATE_EXPECT").is_some();
-    let play = |text: &str| play_with::<ThreePhase, CommitWords>(text, &configure);
-    golden(&file, update, play).unwrap_or_else(|error| panic!("{error}"));
-}
-
-macro_rules! scenarios {
-    ($($name:ident)*) => {$(
-        #[test]
-        fn $name() {
-            check(concat!(stringify!($name), ".txt"));
-        }
-    )*};
-}
-
-scenarios! {
+consensus_core::scenario_tests! { corpus() =>
     th01_coordinator_dies_before_any_pre_commit
     th02_coordinator_dies_after_all_pre_commits
     th03_coordinator_dies_between_pre_commits
@@ -65,23 +46,6 @@ fn every_scenario_catches_its_bug() {
         (Fault::ReportsBeforeElected, "th16_stale_reports"),
         (Fault::IgnoresAttempts, "th14_newest_attempt_ends_a_cascade"),
     ] {
-        let file = format!("{}/testdata/{name}.txt", env!("CARGO_MANIFEST_DIR"));
-        let text = std::fs::read_to_string(file).expect("a scenario of this folder");
-        let plant = |options: &mut Options, name: &str, value: &str| {
-            if name != "planted" {
-                return options.set(name, value);
-            }
-            options.fault = Some(fault);
-            Ok(())
-        };
-        let planted = |line: &str| match line.starts_with("nodes ") {
-            true => format!("{line} planted\n"),
-            false => format!("{line}\n"),
-        };
-        let text: String = text.lines().map(planted).collect();
-        match play_with::<ThreePhase, CommitWords>(&text, &plant) {
-            Ok(_) => panic!("{name} does not notice {fault:?}"),
-            Err(error) => println!("{fault:?}: {error}"),
-        }
+        corpus().catches(name, &fault, |options| options.fault = Some(fault));
     }
 }

@@ -1,33 +1,14 @@
 //! Worked examples, each a file of steps and the transcript they give. `UPDATE_EXPECT=1` rewrites the
 //! transcripts; the difference is reviewed like code.
 
-use consensus_core::sim::scenario::{CommitWords, golden, play_with};
-use std::path::Path;
+use consensus_core::sim::scenario::{CommitWords, Corpus};
 use twophase::{Options, TwoPhase};
 
-fn configure(options: &mut Options, name: &str, value: &str) -> Result<(), String> {
-    options.set(name, value)
+fn corpus() -> Corpus<TwoPhase, CommitWords> {
+    Corpus::new(env!("CARGO_MANIFEST_DIR"), Options::set)
 }
 
-fn check(name: &str) {
-    let file = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("testdata")
-        .join(name);
-    let update = std::env::var_os("UPDATE_EXPECT").is_some();
-    let play = |text: &str| play_with::<TwoPhase, CommitWords>(text, &configure);
-    golden(&file, update, play).unwrap_or_else(|error| panic!("{error}"));
-}
-
-macro_rules! scenarios {
-    ($($name:ident)*) => {$(
-        #[test]
-        fn $name() {
-            check(concat!(stringify!($name), ".txt"));
-        }
-    )*};
-}
-
-scenarios! {
+consensus_core::scenario_tests! { corpus() =>
     tp02_one_was_asked
     tp03_all_have_voted_nothing_is_decided
     tp04_decided_before_anybody_was_told
@@ -73,23 +54,6 @@ fn every_scenario_catches_its_bug() {
         (Fault::PresumesForClients, "tp27_what_a_client_is_told"),
         (Fault::AmnesiacVoter, "tp31_amnesiac_voter"),
     ] {
-        let file = format!("{}/testdata/{name}.txt", env!("CARGO_MANIFEST_DIR"));
-        let text = std::fs::read_to_string(file).expect("a scenario of this folder");
-        let plant = |options: &mut Options, name: &str, value: &str| {
-            if name != "planted" {
-                return options.set(name, value);
-            }
-            options.fault = Some(fault);
-            Ok(())
-        };
-        let planted = |line: &str| match line.starts_with("nodes ") {
-            true => format!("{line} planted\n"),
-            false => format!("{line}\n"),
-        };
-        let text: String = text.lines().map(planted).collect();
-        match play_with::<TwoPhase, CommitWords>(&text, &plant) {
-            Ok(_) => panic!("{name} does not notice {fault:?}"),
-            Err(error) => println!("{fault:?}: {error}"),
-        }
+        corpus().catches(name, &fault, |options| options.fault = Some(fault));
     }
 }

@@ -20,22 +20,18 @@ type Play = fn(&str) -> Result<Transcript, ScenarioError>;
 /// Where scenarios lie, and who plays them. One line an algorithm.
 const STAGES: &[(&str, Play)] = &[
     ("paxos", paxos),
+    ("multipaxos", multipaxos),
     ("raft", raft),
     ("twophase", twophase),
     ("threephase", threephase),
 ];
 
 fn paxos(text: &str) -> Result<Transcript, ScenarioError> {
-    play_with::<paxos::Paxos, RegisterWords>(text, &|options, name, value| {
-        let number = || value.parse().map_err(|_| format!("`{value}` is no number"));
-        match (name, value) {
-            ("thrifty", "") => options.thrifty = true,
-            ("phase1", _) => options.phase1 = Some(number()?),
-            ("phase2", _) => options.phase2 = Some(number()?),
-            _ => return Err(format!("`{name}={value}` is no option of paxos")),
-        }
-        Ok(())
-    })
+    play_with::<paxos::Paxos, RegisterWords>(text, &paxos::Options::set)
+}
+
+fn multipaxos(text: &str) -> Result<Transcript, ScenarioError> {
+    play_with::<multipaxos::MultiPaxos, LogWords>(text, &multipaxos::Options::set)
 }
 
 fn raft(text: &str) -> Result<Transcript, ScenarioError> {

@@ -38,6 +38,7 @@
 //! `----` follows the transcript, as golden files have it.
 
 mod commit;
+mod corpus;
 mod golden;
 mod log;
 mod plain;
@@ -48,6 +49,7 @@ mod stage;
 mod step;
 
 pub use commit::CommitWords;
+pub use corpus::Corpus;
 pub use golden::{GoldenError, golden};
 pub use log::LogWords;
 pub use plain::plain;
