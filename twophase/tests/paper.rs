@@ -323,6 +323,22 @@ fn a_resource_is_rebuilt_from_its_checkpoint_and_what_came_after() {
     assert_eq!(commits.collect::<Vec<_>>(), [(3, redo.clone()), (4, redo)]);
 }
 
+/// Node 2 votes for the first transaction, and is told to commit by hand before it hears more.
+fn commit_by_hand_at_2(c: &mut Cluster) -> Transaction {
+    let transaction = first(1);
+    let prepare = c.network.iter().position(|(_, to, _)| *to == 2);
+    let (_, _, message) = c.network.remove(prepare.expect("it is asked"));
+    let from = NodeId(1);
+    c.input(2, Input::Receive { from, message });
+    let decide = Request::DecideByHand {
+        transaction,
+        outcome: Outcome::Commit,
+    };
+    c.input(2, Input::Request(decide));
+    c.settle();
+    transaction
+}
+
 /// A participant that was decided to commit by hand, whose resource carries that out after the truth has
 /// come, and whose checkpoint holds it.
 fn committed_by_hand(truth: Outcome) -> Cluster {
@@ -332,18 +348,7 @@ fn committed_by_hand(truth: Outcome) -> Cluster {
         c.refusing = vec![3];
     }
     c.begin(1, &[1, 2, 3]);
-    let (transaction, outcome) = (first(1), Outcome::Commit);
-    // Node 2 votes, and is asked before it hears more.
-    let prepare = c.network.iter().position(|(_, to, _)| *to == 2);
-    let (_, _, message) = c.network.remove(prepare.expect("it is asked"));
-    let from = NodeId(1);
-    c.input(2, Input::Receive { from, message });
-    let decide = Request::DecideByHand {
-        transaction,
-        outcome,
-    };
-    c.input(2, Input::Request(decide));
-    c.settle();
+    let transaction = commit_by_hand_at_2(&mut c);
     // The coordinator says, by a later transaction, that it has moved on.
     c.begin(2, &[1, 2, 3]);
     c.settle();
@@ -378,17 +383,7 @@ fn a_wrong_hand_is_no_truth_after_reclaiming() {
     let mut c = cluster(3, &Options::default());
     c.refusing = vec![3];
     c.begin(1, &[1, 2, 3]);
-    let (transaction, outcome) = (first(1), Outcome::Commit);
-    let prepare = c.network.iter().position(|(_, to, _)| *to == 2);
-    let (_, _, message) = c.network.remove(prepare.expect("it is asked"));
-    let from = NodeId(1);
-    c.input(2, Input::Receive { from, message });
-    let decide = Request::DecideByHand {
-        transaction,
-        outcome,
-    };
-    c.input(2, Input::Request(decide));
-    c.settle();
+    let transaction = commit_by_hand_at_2(&mut c);
     c.input(2, Input::Timer(Timer::Outcome(transaction)));
     c.settle();
     assert_eq!(c.node(2).protocol.status().damage, 1);
