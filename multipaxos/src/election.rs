@@ -107,12 +107,12 @@ impl Pulse {
         self.peers.iter().filter(|heard| heard.ago < ROUNDS)
     }
 
-    /// The newest leader that somebody speaks of.
-    fn leader(&self) -> Ballot {
-        self.lately()
-            .map(|heard| heard.leader)
-            .max()
-            .unwrap_or_default()
+    /// The newest leader that somebody speaks of. What they say of `node` itself it knows better: it
+    /// led before it was outranked or went down, and they have not noticed.
+    fn leader(&self, node: NodeId) -> Ballot {
+        let spoken_of = self.lately().map(|heard| heard.leader);
+        let others = spoken_of.filter(|leader| leader.node != node);
+        others.max().unwrap_or_default()
     }
 
     /// Whether the leader of `ballot` has said so itself.
@@ -233,7 +233,7 @@ impl MultiPaxos {
     }
 
     fn look_for_leader(&mut self, spoke: bool, effects: &mut Effects<Self>) {
-        let mut seen = self.pulse.leader();
+        let mut seen = self.pulse.leader(self.config.node);
         if spoke {
             seen = seen.max(self.leader);
         }
