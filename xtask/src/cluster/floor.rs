@@ -11,13 +11,17 @@ use std::{
     io,
     os::unix::fs::FileExt as _,
     path::Path,
+    sync::mpsc,
+    thread::JoinHandle,
     time::{Duration, Instant},
 };
 
-/// How many syncs are timed; the median counts.
-const SYNCS: usize = 100;
+/// Between two syncs that are timed: rare enough that the run does not notice.
+const PAUSE: Duration = Duration::from_millis(20);
 /// Bytes of one write, as much as a block.
 const BLOCK: usize = 4096;
+/// Blocks written in turn.
+const BLOCKS: usize = 256;
 
 /// A client's round trip to a node that only echoes, median, microseconds: from an echo that was run. A
 /// round trip between two nodes of the same machine is taken to be as long. None without a valid echo.
@@ -54,25 +58,55 @@ pub(crate) fn of(run: &Run, round_trip_us: f64, sync: Duration) -> Result<Option
     }))
 }
 
-/// The median time of an `fdatasync` after a write into room that is set aside, as a log does it.
-pub(crate) fn sync(folder: &Path) -> io::Result<Duration> {
-    let path = folder.join(format!("floor-{}", std::process::id()));
-    let result = File::create(&path).and_then(|file| {
-        let zeros = vec![0; BLOCK * SYNCS];
-        file.write_all_at(&zeros, 0)?;
-        file.sync_all()?;
-        let mut times = Vec::with_capacity(SYNCS);
-        for place in 0..SYNCS {
-            file.write_all_at(&[1; BLOCK], (place * BLOCK) as u64)?;
-            let began = Instant::now();
-            file.sync_data()?;
-            times.push(began.elapsed());
-        }
+/// Times syncs of its own, a few a second, for as long as a run lasts: the disk is as busy for them as it
+/// is for the run, whatever else the machine does in the meantime.
+pub(crate) struct SyncProbe {
+    stop: mpsc::Sender<()>,
+    worker: JoinHandle<io::Result<Vec<Duration>>>,
+}
+
+impl SyncProbe {
+    /// Starts to time, in a file of its own in `folder`.
+    pub(crate) fn start(folder: &Path) -> Self {
+        let (stop, stopped) = mpsc::channel();
+        let path = folder.join(format!("floor-{}", std::process::id()));
+        let worker = std::thread::spawn(move || time_syncs(&path, &stopped));
+        Self { stop, worker }
+    }
+
+    /// Ends, and gives the median.
+    ///
+    /// # Errors
+    /// When the disk refuses to write or to sync.
+    pub(crate) fn median(self) -> io::Result<Duration> {
+        // Gone already when its disk failed, which it then tells.
+        let _ = self.stop.send(());
+        let times = self.worker.join();
+        let mut times = times.map_err(|_| io::Error::other("the probe of the disk panicked"))??;
         times.sort_unstable();
-        Ok(times[SYNCS / 2])
-    });
-    std::fs::remove_file(&path)?;
-    result
+        Ok(times[times.len() / 2])
+    }
+}
+
+/// Writes a block into room that is set aside and syncs it, as a log does, until told to stop; once at
+/// least.
+fn time_syncs(path: &Path, stopped: &mpsc::Receiver<()>) -> io::Result<Vec<Duration>> {
+    let file = File::create(path)?;
+    // It goes with whoever holds it: nobody is there to remove it after a Ctrl-C.
+    std::fs::remove_file(path)?;
+    file.write_all_at(&vec![0; BLOCK * BLOCKS], 0)?;
+    file.sync_all()?;
+    let mut times = Vec::new();
+    loop {
+        file.write_all_at(&[1; BLOCK], (times.len() % BLOCKS * BLOCK) as u64)?;
+        let began = Instant::now();
+        file.sync_data()?;
+        times.push(began.elapsed());
+        match stopped.recv_timeout(PAUSE) {
+            Err(mpsc::RecvTimeoutError::Timeout) => {}
+            Ok(()) | Err(mpsc::RecvTimeoutError::Disconnected) => return Ok(times),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -101,10 +135,11 @@ mod tests {
     }
 
     #[test]
-    fn a_sync_takes_some_time_and_leaves_no_file() {
+    fn a_probe_times_a_sync_and_leaves_no_file() {
         let folder = std::env::temp_dir().join(format!("xtask-floor-{}", std::process::id()));
         std::fs::create_dir_all(&folder).expect("a folder");
-        assert!(sync(&folder).expect("it syncs") > Duration::ZERO);
+        let median = SyncProbe::start(&folder).median();
+        assert!(median.expect("it syncs") > Duration::ZERO);
         // Only an empty folder can be removed so.
         std::fs::remove_dir(&folder).expect("it is empty");
     }

@@ -32,6 +32,7 @@ use bench::{
 use consensus_core::{Contract, runtime::Runnable};
 pub(crate) use out::root;
 
+use floor::SyncProbe;
 use link::Links;
 use measure::Job;
 use plan::Plan;
@@ -92,22 +93,25 @@ async fn all(
     std::fs::create_dir_all(&parent).with_context(|| format!("making {}", parent.display()))?;
     let mut status = DONE;
     let (mut runs, mut syncs) = (Vec::new(), Vec::new());
+    // With one client nothing queues, and what is left above the floor is ours.
+    let has_floors = flags.clients == 1 && flags.link.is_none();
     for plan in plans {
-        // The disk of this moment: other programs use it too.
-        let before = floor::sync(&parent)?;
+        let probe = has_floors.then(|| SyncProbe::start(&parent));
         let job = Job {
             plan,
             contract: contract(&plan.name),
             links,
             parent: &parent,
         };
-        match measure::run(&job).await {
+        let outcome = measure::run(&job).await;
+        let sync = probe.map(SyncProbe::median).transpose()?;
+        match outcome {
             Ok(run) => {
                 if !run.is_safe() {
                     status = FAILED;
                 }
                 runs.push(run);
-                syncs.push(before.min(floor::sync(&parent)?));
+                syncs.push(sync);
             }
             Err(error) => {
                 eprintln!("error: {}: {}", plan.title(), one_line(&error));
@@ -115,10 +119,7 @@ async fn all(
             }
         }
     }
-    // With one client nothing queues, and what is left above the floor is ours.
-    if flags.clients == 1 && flags.link.is_none() {
-        lay_floors(&mut runs, &syncs)?;
-    }
+    lay_floors(&mut runs, &syncs)?;
     let busy = u32::from(plan::processes(flags.nodes, flags.coordinator)) + 1;
     let report = Report {
         schema: SCHEMA,
@@ -136,13 +137,13 @@ async fn all(
     Ok(status)
 }
 
-/// Puts beside every run what it could not do without.
-fn lay_floors(runs: &mut [Run], syncs: &[Duration]) -> anyhow::Result<()> {
+/// Puts beside every run whose syncs were timed what it could not do without.
+fn lay_floors(runs: &mut [Run], syncs: &[Option<Duration>]) -> anyhow::Result<()> {
     let Some(round_trip) = floor::round_trip(runs) else {
         return Ok(());
     };
     for (run, sync) in runs.iter_mut().zip(syncs) {
-        if run.verdict.valid {
+        if let (true, Some(sync)) = (run.verdict.valid, sync) {
             run.floor = floor::of(run, round_trip, *sync).map_err(anyhow::Error::msg)?;
         }
     }
