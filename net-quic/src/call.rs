@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use consensus_core::{
     ClientId, DecodeError, Decoder, Field, NodeId, Sequence, codec,
-    service::{Answer, Refusal},
+    service::{Answer, Manage, Refusal},
 };
 
 /// From a client. `id` ties the reply to it, on this connection.
@@ -19,6 +19,8 @@ pub(crate) enum Ask {
     Inspect { id: u64 },
     /// Changes emulated links; of an operator alone.
     Link { id: u64, command: String },
+    /// Changes members or leader; of an operator alone.
+    Manage { id: u64, what: Manage },
 }
 
 codec! {
@@ -26,6 +28,7 @@ codec! {
         1 since 1 Log => Call { id, client, sequence, body },
         2 since 1 Control => Inspect { id },
         3 since 1 Control => Link { id, command },
+        4 since 1 Control => Manage { id, what },
     }
 }
 
@@ -70,7 +73,7 @@ impl Reply {
     }
 }
 
-/// A [`Refusal`] on the wire: one byte, and for `NotLeader` who leads.
+/// A [`Refusal`] on the wire: one byte, and which node it is about.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Reason(pub(crate) Refusal);
 
@@ -91,6 +94,11 @@ const fn byte(refusal: Refusal) -> Option<u8> {
         Refusal::ShuttingDown => 6,
         Refusal::Aborted => 7,
         Refusal::SessionExpired => 8,
+        Refusal::ChangePending => 9,
+        Refusal::TooFarBehind(_) => 10,
+        Refusal::Impossible => 11,
+        Refusal::TransferFailed => 12,
+        Refusal::Unmanaged => 13,
         _ => return None,
     })
 }
@@ -98,8 +106,10 @@ const fn byte(refusal: Refusal) -> Option<u8> {
 impl Field for Reason {
     fn put(&self, out: &mut Vec<u8>) {
         out.push(byte(self.0).unwrap_or(0));
-        if let Refusal::NotLeader(leader) = self.0 {
-            leader.put(out);
+        match self.0 {
+            Refusal::NotLeader(leader) => leader.put(out),
+            Refusal::TooFarBehind(node) => node.put(out),
+            _ => {}
         }
     }
 
@@ -113,6 +123,11 @@ impl Field for Reason {
             6 => Refusal::ShuttingDown,
             7 => Refusal::Aborted,
             8 => Refusal::SessionExpired,
+            9 => Refusal::ChangePending,
+            10 => Refusal::TooFarBehind(Field::take(input)?),
+            11 => Refusal::Impossible,
+            12 => Refusal::TransferFailed,
+            13 => Refusal::Unmanaged,
             _ => return Err(DecodeError::OutOfRange { what: "refusal" }),
         }))
     }
@@ -135,6 +150,11 @@ mod tests {
             Refusal::ShuttingDown,
             Refusal::Aborted,
             Refusal::SessionExpired,
+            Refusal::ChangePending,
+            Refusal::TooFarBehind(NodeId(7)),
+            Refusal::Impossible,
+            Refusal::TransferFailed,
+            Refusal::Unmanaged,
         ] {
             let sent = Reply::to(7, Answer::Refused(refusal));
             let mut bytes = Vec::new();

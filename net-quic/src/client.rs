@@ -12,12 +12,13 @@ use crate::{connection, endpoint, tls, transport};
 use bytes::Bytes;
 use consensus_core::{
     Boot, ClientId, ClusterId, DiskId, NodeId, Sequence,
-    service::{Answer, Refusal},
+    runtime::Management,
+    service::{Answer, Manage, Refusal},
 };
 use std::{
     collections::BTreeMap,
     net::{Ipv4Addr, Ipv6Addr, SocketAddr},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard},
     time::Duration,
 };
 use tokio::time::{Instant, sleep, timeout, timeout_at};
@@ -33,9 +34,16 @@ struct Inner {
     quinn: quinn::Endpoint,
     limits: Limits,
     hello: Hello,
-    nodes: BTreeMap<NodeId, Place>,
+    nodes: RwLock<BTreeMap<NodeId, Arc<Place>>>,
     /// The node that answered last as one that decides.
     leader: Mutex<Option<NodeId>>,
+}
+
+/// What only the node that decides can answer.
+#[derive(Clone)]
+enum What {
+    Call(ClientId, Sequence, Bytes),
+    Manage(Manage),
 }
 
 /// A node and the line to it, if one has been laid.
@@ -77,19 +85,14 @@ impl Client {
         }
         let mut quinn = endpoint::open(local, transport::endpoint(identity), None, link)?;
         quinn.set_default_client_config(config);
-        let place = |address| Place {
-            address,
-            line: Mutex::default(),
-            laying: tokio::sync::Mutex::default(),
-        };
         let nodes = addresses
             .into_iter()
-            .map(|(node, address)| (node, place(address)));
+            .map(|(node, address)| (node, Place::new(address)));
         let inner = Inner {
             quinn,
             hello: hello(identity.name().cluster, &limits),
             limits,
-            nodes: nodes.collect(),
+            nodes: RwLock::new(nodes.collect()),
             leader: Mutex::default(),
         };
         Ok(Self {
@@ -98,8 +101,26 @@ impl Client {
     }
 
     /// The nodes known.
-    pub fn nodes(&self) -> impl Iterator<Item = NodeId> + '_ {
-        self.inner.nodes.keys().copied()
+    pub fn nodes(&self) -> impl Iterator<Item = NodeId> + use<> {
+        let nodes: Vec<_> = self.places().keys().copied().collect();
+        nodes.into_iter()
+    }
+
+    /// Says where a node is: a new one, or one that has moved.
+    pub fn set_address(&self, node: NodeId, address: SocketAddr) {
+        let nodes = &self.inner.nodes;
+        let mut nodes = nodes.write().unwrap_or_else(PoisonError::into_inner);
+        if nodes
+            .get(&node)
+            .is_none_or(|place| place.address != address)
+        {
+            nodes.insert(node, Place::new(address));
+        }
+    }
+
+    fn places(&self) -> RwLockReadGuard<'_, BTreeMap<NodeId, Arc<Place>>> {
+        let nodes = &self.inner.nodes;
+        nodes.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Asks one node, once.
@@ -120,13 +141,7 @@ impl Client {
             sequence,
             body,
         };
-        match self.ask(node, patience, ask).await? {
-            Reply::Done { result, .. } => Ok(Answer::Done(result)),
-            Reply::Refused { reason, .. } => Ok(Answer::Refused(reason.0)),
-            Reply::Unknown { .. } => Ok(Answer::Unknown),
-            Reply::Text { .. } => Err(CallError::Denied("a text answered a call".into())),
-            Reply::Denied { why, .. } => Err(CallError::Denied(why)),
-        }
+        answer(self.ask(node, patience, ask).await?)
     }
 
     /// Asks whichever node decides: follows hints, and goes to the next node where nothing has been
@@ -142,6 +157,26 @@ impl Client {
         body: Bytes,
         patience: Duration,
     ) -> Result<Answer, CallError> {
+        let what = What::Call(client, sequence, body);
+        self.route(patience, what).await
+    }
+
+    async fn once(
+        &self,
+        node: NodeId,
+        what: What,
+        patience: Duration,
+    ) -> Result<Answer, CallError> {
+        match what {
+            What::Call(client, sequence, body) => {
+                self.call_at(node, client, sequence, body, patience).await
+            }
+            What::Manage(what) => self.manage_at(node, what, patience).await,
+        }
+    }
+
+    /// Asks one node after another until one answers as one that decides.
+    async fn route(&self, patience: Duration, what: What) -> Result<Answer, CallError> {
         const PAUSE: Duration = Duration::from_millis(10);
         let until = Instant::now() + patience;
         let mut node = self.leader().or_else(|| self.nodes().next());
@@ -151,10 +186,9 @@ impl Client {
             if left.is_zero() {
                 break;
             }
-            let answer = self.call_at(at, client, sequence, body.clone(), left).await;
-            let next = match answer {
+            let next = match self.once(at, what.clone(), left).await {
                 Ok(Answer::Refused(refusal)) => match refusal {
-                    Refusal::NotLeader(Some(hint)) if self.inner.nodes.contains_key(&hint) => hint,
+                    Refusal::NotLeader(Some(hint)) if self.places().contains_key(&hint) => hint,
                     Refusal::NotLeader(_) | Refusal::ShuttingDown => self.after(at),
                     other => return Ok(Answer::Refused(other)),
                 },
@@ -214,10 +248,24 @@ impl Client {
         .map(|_| ())
     }
 
+    /// Asks one node to change members or leader, once. Needs the certificate of an operator.
+    ///
+    /// # Errors
+    /// When the node refuses to listen, or no answer came.
+    pub async fn manage_at(
+        &self,
+        node: NodeId,
+        what: Manage,
+        patience: Duration,
+    ) -> Result<Answer, CallError> {
+        let ask = |id| Ask::Manage { id, what };
+        answer(self.ask(node, patience, ask).await?)
+    }
+
     /// The node after `node` in the order of ids, around.
     #[must_use]
     pub fn after(&self, node: NodeId) -> NodeId {
-        let nodes = &self.inner.nodes;
+        let nodes = self.places();
         let next = nodes.keys().copied().find(|other| *other > node);
         next.or_else(|| nodes.keys().copied().next())
             .unwrap_or(node)
@@ -246,14 +294,11 @@ impl Client {
         ask: impl FnOnce(u64) -> Ask,
     ) -> Result<Reply, CallError> {
         let until = Instant::now() + patience;
-        let place = self
-            .inner
-            .nodes
-            .get(&node)
-            .ok_or(CallError::UnknownNode(node))?;
+        let place = self.places().get(&node).cloned();
+        let place = place.ok_or(CallError::UnknownNode(node))?;
         let line = match place.open() {
             Some(line) => line,
-            None => self.lay(node, place, until).await?,
+            None => self.lay(node, &place, until).await?,
         };
         line.ask(ask, until).await
     }
@@ -300,7 +345,27 @@ impl Client {
     }
 }
 
+/// Goes to whichever node leads, and needs the certificate of an operator.
+impl Management for Client {
+    async fn manage(&self, what: Manage, within: Duration) -> Answer {
+        match self.route(within, What::Manage(what)).await {
+            Ok(answer) => answer,
+            Err(error) if error.is_unknown() => Answer::Unknown,
+            Err(CallError::Denied(_)) => Answer::Refused(Refusal::Unmanaged),
+            Err(_) => Answer::Refused(Refusal::NotLeader(None)),
+        }
+    }
+}
+
 impl Place {
+    fn new(address: SocketAddr) -> Arc<Self> {
+        Arc::new(Self {
+            address,
+            line: Mutex::default(),
+            laying: tokio::sync::Mutex::default(),
+        })
+    }
+
     fn open(&self) -> Option<Arc<Line>> {
         let line = self.line.lock().unwrap_or_else(PoisonError::into_inner);
         line.as_ref().filter(|line| line.is_open()).cloned()
@@ -309,6 +374,16 @@ impl Place {
     fn set(&self, line: &Arc<Line>) {
         let mut place = self.line.lock().unwrap_or_else(PoisonError::into_inner);
         *place = Some(Arc::clone(line));
+    }
+}
+
+fn answer(reply: Reply) -> Result<Answer, CallError> {
+    match reply {
+        Reply::Done { result, .. } => Ok(Answer::Done(result)),
+        Reply::Refused { reason, .. } => Ok(Answer::Refused(reason.0)),
+        Reply::Unknown { .. } => Ok(Answer::Unknown),
+        Reply::Text { .. } => Err(CallError::Denied("a text answered a call".into())),
+        Reply::Denied { why, .. } => Err(CallError::Denied(why)),
     }
 }
 

@@ -1,5 +1,6 @@
 //! The lower id dials: keeps a connection to one peer, replaces it before it is too old, and comes
-//! back after a loss with pauses that grow and are never the same on two nodes.
+//! back after a loss with pauses that grow and are never the same on two nodes. The higher id dials
+//! too when the lower has not come for a while: one of the two may not know the other yet.
 
 use crate::connection;
 use crate::endpoint::Shared;
@@ -18,6 +19,9 @@ use tokio::{
 /// up is found sooner than by the growing repetitions of one attempt.
 const IMPATIENCE: Duration = Duration::from_secs(1);
 
+/// The higher id leaves it to the lower for so long.
+const RELUCTANCE: Duration = Duration::from_secs(1);
+
 /// Every so many attempts one is patient: some networks are slow.
 const PATIENT: u32 = 3;
 
@@ -27,6 +31,9 @@ pub(crate) async fn keep(shared: Arc<Shared>, peer: Arc<Peer>) {
     let mut pause = shortest;
     let mut attempt = 0;
     loop {
+        if peer.node < shared.hello.node {
+            missed(&shared, &peer).await;
+        }
         let address = address(&peer).await;
         let begun = Instant::now();
         let is_patient = attempt % PATIENT == PATIENT - 1;
@@ -88,6 +95,21 @@ async fn address(peer: &Peer) -> SocketAddr {
             return address;
         }
         changed.await;
+    }
+}
+
+/// Waits until a member with a lower id has not been connected for a while.
+async fn missed(shared: &Shared, peer: &Peer) {
+    loop {
+        let changed = peer.changed.notified();
+        if peer.is_connected() || peer.address().is_none() {
+            changed.await;
+            continue;
+        }
+        tokio::select! {
+            () = sleep(RELUCTANCE.mul_f64(1.0 + shared.draw())) => return,
+            () = changed => {}
+        }
     }
 }
 

@@ -6,6 +6,7 @@ use crate::group::{Deliver, Inbound, Typed};
 use crate::handshake::Refused;
 use crate::hello::Hello;
 use crate::identity::{Identity, Role};
+use crate::known::Known;
 use crate::link::LinkControl;
 use crate::peer::{Peer, Roster};
 use crate::peers::Peers;
@@ -15,7 +16,8 @@ use crate::snapshots::Depot;
 use crate::stats::{Counter, Stats};
 use crate::{accept, connection, dial, expiry, handshake, tls, transport};
 use consensus_core::{
-    GroupId, NodeId, Wire, runtime::SnapshotReports, storage::snapshots::SnapshotStore,
+    GroupId, NodeId, Wire, runtime::SnapshotReports, service::Group,
+    storage::snapshots::SnapshotStore,
 };
 use quinn::{AsyncUdpSocket, Runtime, TokioRuntime};
 use rand::RngExt;
@@ -54,6 +56,7 @@ pub(crate) struct Shared {
     /// When this node's own certificate ends.
     pub(crate) not_after: watch::Sender<SystemTime>,
     revoked: watch::Sender<Revoked>,
+    known: Mutex<Known>,
     dialer: RwLock<quinn::ClientConfig>,
     groups: RwLock<BTreeMap<GroupId, Arc<dyn Deliver>>>,
     depots: RwLock<BTreeMap<GroupId, Arc<Depot>>>,
@@ -110,6 +113,7 @@ impl Endpoint {
             clients: AtomicUsize::new(0),
             not_after: watch::Sender::new(name.not_after),
             revoked: watch::Sender::new(Revoked::of(config.identity.revoked())?),
+            known: Mutex::default(),
             dialer: RwLock::new(transport::client(&config.identity, tls::PEER, &limits)?),
             groups: RwLock::default(),
             depots: RwLock::default(),
@@ -141,23 +145,24 @@ impl Endpoint {
     /// Says anew where the nodes are. Connections to nodes that are no longer named end; others go
     /// on.
     pub fn set_members(&self, members: BTreeMap<NodeId, SocketAddr>) {
-        let shared = &self.shared;
-        if let Some(link) = &shared.link {
-            link.set_members(&members);
-        }
-        for peer in shared.roster.all() {
-            if peer.address().is_some() && !members.contains_key(&peer.node) {
-                peer.set_address(None);
-                if let Some(connection) = peer.connection() {
-                    connection.close(connection::CLOSED, b"no longer a member");
+        self.shared.learn(|known| known.tell(members));
+    }
+
+    /// Follows what a group says of its members, until nobody says anything more: newcomers are reached
+    /// and who was removed is let go, without an operator.
+    pub(crate) fn follow(&self, mut group: watch::Receiver<Option<Arc<Group>>>) {
+        let shared = Arc::clone(&self.shared);
+        self.shared.spawn(async move {
+            loop {
+                let said = group.borrow_and_update().clone();
+                if let Some(said) = said {
+                    shared.learn(|known| known.group(said));
+                }
+                if group.changed().await.is_err() {
+                    return;
                 }
             }
-        }
-        for (node, address) in members {
-            if node != shared.hello.node {
-                shared.enter(node).set_address(Some(address));
-            }
-        }
+        });
     }
 
     /// Has messages of `group` given to `inbound`, and returns what to send with. Frames of a group
@@ -334,10 +339,37 @@ impl Shared {
         drop(tasks);
     }
 
-    /// The peer; a new one above us is dialled from now on.
+    /// Something is known anew of who is where.
+    fn learn(self: &Arc<Self>, how: impl FnOnce(&mut Known)) {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        how(&mut known);
+        let places = known.all(self.hello.node);
+        if let Some(link) = &self.link {
+            let addresses = places.iter().map(|(node, place)| (*node, place.address));
+            link.set_members(&addresses.collect());
+        }
+        // Under the lock: the newest word must be the last that is obeyed.
+        for (node, place) in &places {
+            if *node != self.hello.node
+                && let Some(ended) = self.enter(*node).place(Some(*place))
+            {
+                ended.close(connection::CLOSED, b"another disk is the member now");
+            }
+        }
+        for peer in self.roster.all() {
+            if peer.address().is_some()
+                && !places.contains_key(&peer.node)
+                && let Some(ended) = peer.place(None)
+            {
+                ended.close(connection::CLOSED, b"no longer a member");
+            }
+        }
+    }
+
+    /// The peer; a new one is dialled from now on, once its address is known.
     pub(crate) fn enter(self: &Arc<Self>, node: NodeId) -> Arc<Peer> {
         let (peer, is_new) = self.roster.enter(node, &self.limits);
-        if is_new && self.hello.node < node {
+        if is_new {
             self.spawn(dial::keep(Arc::clone(self), Arc::clone(&peer)));
         }
         peer

@@ -3,7 +3,8 @@
 //! Knows `consensus-core` alone; of protocols it sees bytes. One [`Endpoint`] a node serves peers
 //! and clients on one port:
 //!
-//! - peers: one connection a pair, dialled by the lower id; one stream a direction and class, so
+//! - peers: one connection a pair, dialled by the lower id (by the higher when the lower does not
+//!   come); one stream a direction and class, so
 //!   that bulk never blocks a heartbeat. [`Endpoint::peers`] gives a
 //!   [`Transport`](consensus_core::runtime::Transport) for one group.
 //! - clients: one connection a [`Client`] and node, with many calls under way.
@@ -36,6 +37,7 @@ mod hello;
 #[cfg(feature = "hostile")]
 pub mod hostile;
 mod identity;
+mod known;
 mod lane;
 mod line;
 mod link;
@@ -58,6 +60,7 @@ pub use endpoint::Endpoint;
 pub use error::{CallError, LinkError, NameError, NetError};
 pub use group::Inbound;
 pub use identity::{Identity, Name, Role};
+pub use known::{address_of, member};
 pub use link::LinkControl;
 pub use peers::Peers;
 pub use server::Gateway;

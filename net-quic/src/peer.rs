@@ -2,6 +2,7 @@
 
 use crate::config::Limits;
 use crate::handshake::Settled;
+use crate::known::Whereabouts;
 use crate::lane::Lane;
 use consensus_core::{Boot, Class, DiskId, NodeId};
 use quinn::{Connection, SendStream};
@@ -46,6 +47,9 @@ pub(crate) struct Peer {
 #[derive(Debug, Default)]
 struct Seat {
     address: Option<SocketAddr>,
+    /// The only disk that counts, where the group says which.
+    admitted: Option<DiskId>,
+    /// The one last seen.
     disk: Option<DiskId>,
     current: Option<Current>,
 }
@@ -100,15 +104,31 @@ impl Peer {
         self.seat().address
     }
 
-    /// Moves the peer, or (without an address) takes it off the members.
-    pub(crate) fn set_address(&self, address: Option<SocketAddr>) {
+    /// The peer is to be found there, or (without a place) nowhere any more. The connection that must
+    /// end because of that, if there is one.
+    pub(crate) fn place(&self, place: Option<Whereabouts>) -> Option<Connection> {
         let mut seat = self.seat();
-        if seat.address == address {
-            return;
+        let (address, admitted) = match place {
+            Some(place) => (Some(place.address), place.disk),
+            None => (None, None),
+        };
+        if (seat.address, seat.admitted) == (address, admitted) {
+            return None;
         }
-        seat.address = address;
+        let is_gone = address.is_none();
+        let is_other_disk = admitted.is_some() && seat.disk.is_some_and(|d| Some(d) != admitted);
+        (seat.address, seat.admitted) = (address, admitted);
+        let mut ended = None;
+        if is_gone || is_other_disk {
+            // Whoever comes under this number again may have another disk, whose runs are counted anew.
+            seat.disk = None;
+            self.boot.store(0, Relaxed);
+            let current = seat.current.as_ref();
+            ended = current.map(|current| current.connection.clone());
+        }
         drop(seat);
         self.changed.notify_waiters();
+        ended
     }
 
     pub(crate) fn is_connected(&self) -> bool {
@@ -134,7 +154,11 @@ impl Peer {
         let hello = &settled.hello;
         let mut seat = self.seat();
         let is_same_disk = seat.disk.is_none_or(|disk| disk == hello.disk);
-        if !is_same_disk && !other_disk {
+        let may_write = match seat.admitted {
+            Some(admitted) => admitted == hello.disk,
+            None => is_same_disk || other_disk,
+        };
+        if !may_write {
             return Err(Unseated::OtherDisk);
         }
         // The counter of starts lives on the disk: runs of two disks cannot be compared.

@@ -7,7 +7,10 @@ use crate::handshake::{Refused, Settled};
 use crate::identity::Role;
 use crate::stats::Counter;
 use bytes::Bytes;
-use consensus_core::{ClientId, Sequence, Wire, service::Answer};
+use consensus_core::{
+    ClientId, Sequence, Wire,
+    service::{Answer, Manage, Refusal},
+};
 use futures_util::{FutureExt, StreamExt, stream::FuturesUnordered};
 use quinn::SendStream;
 use std::{
@@ -32,6 +35,13 @@ pub trait Gateway: Send + Sync + 'static {
         sequence: Sequence,
         body: Bytes,
     ) -> impl Future<Output = Answer> + Send;
+
+    /// What an operator asks of the group. Dropped as a call is. Refused unless there is something to
+    /// manage.
+    fn manage(&self, what: Manage) -> impl Future<Output = Answer> + Send {
+        let _ = what;
+        std::future::ready(Answer::Refused(Refusal::Unmanaged))
+    }
 }
 
 type Boxed<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -164,14 +174,22 @@ async fn serve<G: Gateway, I: Fn() -> String + Send + Sync>(
                         match ask {
                             Ask::Call { id, client, sequence, body } => {
                                 shared.stats.add(Counter::Calls, 1);
-                                calls.push(async move {
-                                    let answer = service.gateway.call(client, sequence, body);
-                                    Reply::to(id, answer.await)
-                                });
+                                let asked = Asked::Call(client, sequence, body);
+                                calls.push(answer(&service.gateway, id, asked));
                             }
                             Ask::Inspect { id } => {
                                 let text = (service.inspect)();
                                 answers.add(&Reply::Text { id, text });
+                            }
+                            Ask::Manage { id, what } if name.role == Role::Operator => {
+                                calls.push(answer(&service.gateway, id, Asked::Manage(what)));
+                            }
+                            Ask::Manage { id, .. } => {
+                                answers.add(&Reply::Denied {
+                                    id,
+                                    why: "only a certificate of an operator may change members"
+                                        .into(),
+                                });
                             }
                             Ask::Link { id, command } => {
                                 answers.add(&link(shared, name.role, id, &command));
@@ -185,6 +203,21 @@ async fn serve<G: Gateway, I: Fn() -> String + Send + Sync>(
             _ = closing.wait_for(|closing| *closing), if is_reading => is_reading = false,
         }
     }
+}
+
+/// What takes a while to answer.
+enum Asked {
+    Call(ClientId, Sequence, Bytes),
+    Manage(Manage),
+}
+
+/// One kind of future for all of them: none is moved to the heap by itself.
+async fn answer(gateway: &impl Gateway, id: u64, asked: Asked) -> Reply {
+    let answer = match asked {
+        Asked::Call(client, sequence, body) => gateway.call(client, sequence, body).await,
+        Asked::Manage(what) => gateway.manage(what).await,
+    };
+    Reply::to(id, answer)
 }
 
 /// All that has arrived; nothing is lost when the waiting is given up.

@@ -10,7 +10,9 @@ use super::{
 };
 use crate::{
     Algorithm, Time,
-    service::{Answer, Call, CallId, Outbox, Refusal, Service, SnapshotOrder, SnapshotReport},
+    service::{
+        Answer, Call, CallId, Group, Outbox, Refusal, Service, SnapshotOrder, SnapshotReport,
+    },
 };
 use alloc::{boxed::Box, string::String, vec::Vec};
 use core::mem;
@@ -18,12 +20,17 @@ use std::sync::{
     Arc, Mutex,
     atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst},
 };
-use tokio::time::{Instant, sleep_until};
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep_until},
+};
 
 /// A service and the calls that it works on.
 pub(super) struct Host<A: Algorithm> {
     service: Box<dyn Service<A> + Send>,
     snapshots: Option<Snapshots>,
+    /// Who belongs, for whoever has to reach them.
+    group: watch::Sender<Option<Arc<Group>>>,
     /// The state could not be restored: nothing may be applied any more.
     broken: Option<String>,
     outbox: Outbox<A>,
@@ -39,6 +46,7 @@ pub(super) struct Host<A: Algorithm> {
 impl<A: Algorithm> Host<A> {
     pub(super) fn new(
         (service, snapshots): (Box<dyn Service<A> + Send>, Option<Snapshots>),
+        group: watch::Sender<Option<Arc<Group>>>,
         calls: Arc<Calls>,
         counters: Arc<Counters>,
         clock: Clock,
@@ -47,6 +55,7 @@ impl<A: Algorithm> Host<A> {
         Self {
             service,
             snapshots,
+            group,
             broken: None,
             outbox: Outbox::default(),
             open: Open::default(),
@@ -173,6 +182,9 @@ impl<A: Algorithm> Host<A> {
         }
         self.open.insert(submitted.way_back, accepted);
         self.counters.calls.add(1);
+        if let Some(what) = submitted.manage {
+            return self.service.manage(now, id, *what, &mut self.outbox);
+        }
         let call = Call {
             id,
             client: submitted.client,
@@ -192,6 +204,9 @@ impl<A: Algorithm> Host<A> {
             if !self.outbox.snapshots.is_empty() {
                 self.carry_out(now);
             }
+        }
+        if let Some(group) = self.outbox.group.take() {
+            self.group.send_replace(Some(Arc::from(group)));
         }
         if let Some(applied) = self.service.applied() {
             self.counters.applied.set(applied.0);

@@ -8,9 +8,9 @@ use super::{
 };
 use crate::{
     ClientId, Sequence,
-    service::{Answer, CallId, Refusal},
+    service::{Answer, CallId, Manage, Refusal},
 };
-use alloc::vec::Vec;
+use alloc::{boxed::Box, vec::Vec};
 use bytes::Bytes;
 use core::{
     mem,
@@ -55,6 +55,8 @@ pub(super) struct Submitted {
     pub(super) client: ClientId,
     pub(super) sequence: Sequence,
     pub(super) body: Bytes,
+    /// An operator's, in place of the body.
+    pub(super) manage: Option<Box<Manage>>,
     pub(super) way_back: WayBack,
     /// When it was accepted, for one call in [`SAMPLE`].
     pub(super) accepted: Option<Instant>,
@@ -107,6 +109,22 @@ impl Handle {
     /// Answered without being carried out: [`Refusal::Busy`] when the queue is full,
     /// [`Refusal::DiskFull`] while the disk is, [`Refusal::ShuttingDown`] when the node stops.
     pub fn call(&self, client: ClientId, sequence: Sequence, body: Bytes) -> Reply {
+        self.submit(client, sequence, body, None)
+    }
+
+    /// Asks the service as an operator; see [`Service::manage`](crate::service::Service::manage).
+    /// Queued and refused as [`call`](Self::call) is.
+    pub fn manage(&self, what: Manage) -> Reply {
+        self.submit(ClientId(0), Sequence(0), Bytes::new(), Some(Box::new(what)))
+    }
+
+    fn submit(
+        &self,
+        client: ClientId,
+        sequence: Sequence,
+        body: Bytes,
+        manage: Option<Box<Manage>>,
+    ) -> Reply {
         if self.0.reports.is_full() {
             return Reply(Stage::Refused(Refusal::DiskFull));
         }
@@ -130,6 +148,7 @@ impl Handle {
             client,
             sequence,
             body,
+            manage,
             way_back: WayBack(Some(Arc::clone(&cell))),
             accepted,
         });

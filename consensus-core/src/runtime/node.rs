@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     Algorithm, Boot, DecodeError, Effects, Gate, Lsn, Members, NodeId, RecoverError, Timers, Wire,
-    service::Service,
+    service::{Group, Service},
     storage::{Disk, DiskFailure, Recovered},
 };
 use alloc::{boxed::Box, collections::VecDeque, string::String, sync::Arc, vec::Vec};
@@ -135,6 +135,7 @@ pub struct Running<A: Algorithm> {
     handle: Handle,
     inbox: Inbox<A::Message>,
     status: watch::Receiver<Status>,
+    group: watch::Receiver<Option<Arc<Group>>>,
     counters: Arc<Counters>,
     stopping: Arc<AtomicBool>,
     bell: Arc<Bell>,
@@ -195,8 +196,10 @@ pub fn start_with<A: Runnable, T: Transport<A::Message>>(
         snapshots.reports.wakes(&service_bell);
         Arc::clone(&snapshots.keeper)
     });
+    let (told, group) = watch::channel(None);
     let host = Host::new(
         (service, snapshots),
+        told,
         Arc::clone(&calls),
         Arc::clone(&counters),
         clock,
@@ -251,6 +254,7 @@ pub fn start_with<A: Runnable, T: Transport<A::Message>>(
         handle,
         inbox: parts.inbox,
         status: published,
+        group,
         counters,
         stopping,
         bell,
@@ -306,6 +310,13 @@ impl<A: Algorithm> Running<A> {
     #[must_use]
     pub fn status(&self) -> Status {
         self.status.borrow().clone()
+    }
+
+    /// Who belongs to its group, each time that changes. None before the protocol has said so, and for
+    /// ever where the contract knows no members.
+    #[must_use]
+    pub fn group(&self) -> watch::Receiver<Option<Arc<Group>>> {
+        self.group.clone()
     }
 
     /// Every status as it is published.

@@ -6,7 +6,7 @@ use crate::{
     Epoch, Index, NodeId, Protocol, StateMachine, Time,
     contract::replicated_log::{Event, Request},
     service::{
-        Call, CallId, Outbox, Service, SnapshotReport,
+        Call, CallId, Manage, Outbox, Service, SnapshotReport,
         replicated_log::{Limits, LogService},
     },
 };
@@ -226,6 +226,10 @@ where
             }
             event => self.service.event(now, event, out),
         }
+    }
+
+    fn manage(&mut self, now: Time, id: CallId, what: Manage, out: &mut Outbox<P>) {
+        self.service.manage(now, id, what, out);
     }
 
     fn snapshot(&mut self, now: Time, report: SnapshotReport, out: &mut Outbox<P>) {

@@ -8,16 +8,18 @@ pub mod atomic_commit;
 pub mod bank;
 pub mod key_value;
 pub mod locks;
+mod manage;
 pub mod register;
 pub mod replicated_log;
 mod snapshot;
 mod unrest;
 
+pub use manage::{Group, Manage};
 pub use snapshot::{Chunks, SnapshotOrder, SnapshotReport};
 pub use unrest::Unrest;
 
 use crate::{ClientId, Index, NodeId, Protocol, Sequence, Time};
-use alloc::vec::Vec;
+use alloc::{boxed::Box, vec::Vec};
 use bytes::Bytes;
 
 /// Ties an answer to a call within one run of a node.
@@ -77,6 +79,21 @@ pub enum Refusal {
     /// The session has expired: it may have been carried out before that. Open a new one.
     #[error("the session has expired")]
     SessionExpired,
+    /// Another change of members, or of the leader, is under way; try again when it is through.
+    #[error("another change is under way; try again when it is through")]
+    ChangePending,
+    /// A learner may not vote before it has caught up; try again later.
+    #[error("node {0} has not caught up yet")]
+    TooFarBehind(NodeId),
+    /// The change makes no sense, such as the removal of the last voter or of a stranger; never retry.
+    #[error("the group cannot be changed like that")]
+    Impossible,
+    /// Leadership was not handed over; service has resumed.
+    #[error("leadership was not handed over")]
+    TransferFailed,
+    /// This service has no members or leaders to manage; never retry.
+    #[error("nothing of the kind can be managed here")]
+    Unmanaged,
 }
 
 /// What a service wants after a call or an event. Emptied by the driver.
@@ -88,6 +105,8 @@ pub struct Outbox<P: Protocol> {
     pub answers: Vec<(CallId, Answer)>,
     /// For the driver. Done in order, before the service hears anything else.
     pub snapshots: Vec<SnapshotOrder>,
+    /// For the driver, which tells its network: who belongs from now on, when that has changed.
+    pub group: Option<Box<Group>>,
 }
 
 impl<P: Protocol> Default for Outbox<P> {
@@ -96,6 +115,7 @@ impl<P: Protocol> Default for Outbox<P> {
             requests: Vec::new(),
             answers: Vec::new(),
             snapshots: Vec::new(),
+            group: None,
         }
     }
 }
@@ -117,6 +137,13 @@ pub trait Service<P: Protocol> {
 
     /// The protocol tells.
     fn event(&mut self, now: Time, event: P::Event, out: &mut Outbox<P>);
+
+    /// An operator asks. The answer may come now, later, or (after a crash) never. Only for services
+    /// whose groups have members or leaders to manage.
+    fn manage(&mut self, now: Time, id: CallId, what: Manage, out: &mut Outbox<P>) {
+        let _ = (now, what);
+        out.answer(id, Answer::Refused(Refusal::Unmanaged));
+    }
 
     /// The driver has done something about a snapshot. Only for services that order any.
     fn snapshot(&mut self, now: Time, report: SnapshotReport, out: &mut Outbox<P>) {

@@ -1,7 +1,8 @@
 //! The application's side of a replicated log: sessions, the state machine, and the three outcomes.
 
 use super::{
-    Answer, Call, CallId, Chunks, Outbox, Refusal, Service, SnapshotOrder, SnapshotReport, Unrest,
+    Answer, Call, CallId, Chunks, Manage, Outbox, Refusal, Service, SnapshotOrder, SnapshotReport,
+    Unrest, manage::Manager,
 };
 use crate::{
     ClientId, Decoder, Epoch, Field, Index, NodeId, Protocol, Sequence, StateMachine, Time, Token,
@@ -112,12 +113,14 @@ pub struct LogService<S> {
     /// Index known, not yet applied.
     ready: BTreeMap<Index, Vec<(CallId, Bytes)>>,
     waiting: usize,
+    /// Who belongs as of the newest word, and what an operator asks.
+    manager: Manager,
     scratch: Vec<u8>,
 }
 
 impl<S: StateMachine + 'static> LogService<S> {
     /// An empty state at `node`; the protocol tells it the rest.
-    pub const fn new(node: NodeId, machine: S, limits: Limits) -> Self {
+    pub fn new(node: NodeId, machine: S, limits: Limits) -> Self {
         Self {
             node,
             machine,
@@ -140,6 +143,7 @@ impl<S: StateMachine + 'static> LogService<S> {
             reading: BTreeMap::new(),
             ready: BTreeMap::new(),
             waiting: 0,
+            manager: Manager::default(),
             scratch: Vec::new(),
         }
     }
@@ -237,6 +241,9 @@ impl<S: StateMachine + 'static> LogService<S> {
                     self.members = members;
                 }
             }
+        }
+        if !self.manager.is_settled() {
+            self.manager.applied(self.applied, out);
         }
         self.answer_ready(out);
         self.save(run.payload_bytes(), out);
@@ -468,15 +475,25 @@ where
                     self.answer_ready(out);
                 }
             }
-            Event::LeaderChanged { leader, epoch } => (self.leader, self.led) = (leader, epoch),
+            Event::LeaderChanged { leader, epoch } => {
+                (self.leader, self.led) = (leader, epoch);
+                self.manager.led(leader, self.node, out);
+            }
             Event::Rejected {
                 token: Some(token),
                 reason,
-            } => self.reject(token, &reason, out),
+            } => {
+                if !self.manager.rejected(token, &reason, out) {
+                    self.reject(token, &reason, out);
+                }
+            }
             // Before anything is applied the newest may be what the log says further on; what the log
             // says is heard again when it is applied.
-            Event::MembersChanged { index, members } if index == Index::ZERO => {
-                self.members = *members;
+            Event::MembersChanged { index, members } => {
+                if index == Index::ZERO {
+                    self.members = (*members).clone();
+                }
+                self.manager.members(index, *members, self.applied, out);
             }
             Event::SendSnapshot { to, manifest } => {
                 out.snapshots.push(SnapshotOrder::Send {
@@ -488,8 +505,22 @@ where
             Event::Restore(manifest) => out.snapshots.push(SnapshotOrder::Open {
                 manifest: *manifest,
             }),
-            Event::Rejected { token: None, .. } | Event::MembersChanged { .. } => {}
+            Event::Rejected { token: None, .. } => {}
         }
+    }
+
+    fn manage(&mut self, _now: Time, id: CallId, what: Manage, out: &mut Outbox<P>) {
+        // A node may ask for leadership for itself where its protocol lets it.
+        let to_us = what == Manage::Transfer(Some(self.node));
+        if self.leader != Some(self.node) && !to_us {
+            return out.answer(id, Answer::Refused(Refusal::NotLeader(self.leader)));
+        }
+        let token = self.token();
+        self.manager.ask(id, token, what, out);
+    }
+
+    fn abandon(&mut self, _now: Time, id: CallId, _out: &mut Outbox<P>) {
+        self.manager.abandon(id);
     }
 
     fn applied(&self) -> Option<Index> {
@@ -531,6 +562,7 @@ where
                 );
                 self.saved(manifest.size);
                 (self.epoch, self.members) = (manifest.epoch, manifest.newest().1.clone());
+                self.manager.applied(self.applied, out);
             }
         }
     }

@@ -4,11 +4,13 @@ use crate::Stats;
 use crate::snapshots::{Depot, Transfer};
 use consensus_core::{
     Boot, DiskId, NodeId,
-    contract::replicated_log::{LogView, PeerView},
+    contract::replicated_log::{LogView, Member, PeerView},
     runtime::Watch,
+    service::Group,
 };
 use serde_json::json;
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use tokio::sync::watch;
 
 /// What operators may ask of a node.
 pub(super) struct Inspected {
@@ -17,6 +19,7 @@ pub(super) struct Inspected {
     pub(super) boot: Boot,
     pub(super) disk: DiskId,
     pub(super) watch: Watch,
+    pub(super) group: watch::Receiver<Option<Arc<Group>>>,
     pub(super) stats: Arc<Stats>,
     pub(super) depot: Option<Arc<Depot>>,
 }
@@ -44,6 +47,7 @@ impl Inspected {
             "leader": status.leader.map(|node| node.0),
             "status": status.protocol,
             "log": status.log.as_ref().map(|view| log(view, counts.applied)),
+            "members": self.group.borrow().as_deref().map(members),
             "round_trips_us": round_trips
                 .iter()
                 .map(|(node, time)| (node.to_string(), micros(*time)))
@@ -73,6 +77,24 @@ impl Inspected {
         })
         .to_string()
     }
+}
+
+fn members(group: &Group) -> serde_json::Value {
+    let member = |member: &Member| {
+        json!({
+            "node": member.node.0,
+            "disk": (member.disk != DiskId::default()).then(|| member.disk.to_string()),
+            "address": crate::address_of(member),
+        })
+    };
+    let list = |members: &[Member]| members.iter().map(member).collect::<Vec<_>>();
+    json!({
+        "index": group.index.0,
+        "settled": group.is_settled,
+        "voters": list(&group.members.voters),
+        "outgoing": list(&group.members.outgoing),
+        "learners": list(&group.members.learners),
+    })
 }
 
 fn transfer(transfer: &Transfer) -> serde_json::Value {

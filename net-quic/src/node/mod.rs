@@ -34,12 +34,13 @@ use crate::{
 };
 use bytes::Bytes;
 use consensus_core::{
-    Boot, ClientId, ClusterId, DiskId, GroupId, Members, NodeId, QuorumError, Sequence, Wire,
+    Boot, ClientId, ClusterId, Contract, DiskId, GroupId, Members, NodeId, QuorumError, Sequence,
+    Wire,
     runtime::{
         self, Counts, Handle, Inbox, NodeError, NodeParts, Reports, Runnable, Running,
         SnapshotReports, Snapshots, Status,
     },
-    service::{Answer, Service},
+    service::{Answer, Group, Manage, Service},
     storage::snapshots::SnapshotError,
     storage::wal::{self, FileSystem, FormatError, OpenError, RealFileSystem},
 };
@@ -57,9 +58,19 @@ pub struct Settings<A: Runnable> {
     pub node: NodeId,
     /// Certificate, key and trusted authorities.
     pub identity: Identity,
-    /// All members and where they are, this node included. Where others are may be said anew later
-    /// ([`RunningNode::set_addresses`]), who they are may not.
+    /// All who found the group and where they are, this node included unless it
+    /// [`joins`](Self::joins). Who founded it is never said otherwise later, at any node; who belongs
+    /// now is said by the group's own log, and where they are by the members' contexts in it (see
+    /// [`member`](crate::member)) or by [`RunningNode::set_addresses`].
     pub members: BTreeMap<NodeId, SocketAddr>,
+    /// This node did not found the group: it follows once the group has taken it in as a learner
+    /// ([`Management`](consensus_core::runtime::Management)). Only for groups with a replicated log.
+    /// Default false.
+    pub joins: bool,
+    /// Nodes besides the founders that a node which joins, or comes back after the others have
+    /// changed, may turn to. Default none: those with lower ids, which it has to dial, must be founders
+    /// then.
+    pub contacts: BTreeMap<NodeId, SocketAddr>,
     /// Where to listen, if that is not this node's address among the members. Port 0 lets the
     /// operating system choose.
     pub listen: Option<SocketAddr>,
@@ -92,6 +103,8 @@ impl<A: Runnable> Settings<A> {
             node,
             identity,
             members,
+            joins: false,
+            contacts: BTreeMap::new(),
             listen: None,
             durability: Durability::Memory,
             files: Arc::new(RealFileSystem),
@@ -127,7 +140,8 @@ pub fn init(dir: &Path, cluster: ClusterId, node: NodeId) -> Result<DiskId, Form
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StartError {
-    /// The node is not among the members, or they are too many.
+    /// The node is not among the members and does not join a replicated log either, has no address, or
+    /// the members are too many.
     #[error("node {node} cannot be one of these members")]
     Members {
         /// Which node.
@@ -206,9 +220,16 @@ pub async fn start_with<A: Runnable>(
         source: Some(source),
     })?;
     let own = settings.listen.or(settings.members.get(&node).copied());
-    let Some(address) = own.filter(|_| members.contains(node)) else {
+    let may_start = if settings.joins {
+        A::CONTRACT == Contract::ReplicatedLog
+    } else {
+        members.contains(node)
+    };
+    let Some(address) = own.filter(|_| may_start) else {
         return Err(StartError::Members { node, source: None });
     };
+    let mut addresses = settings.contacts;
+    addresses.extend(settings.members);
     let mut options = settings.runtime;
     options.seed = draw()?;
     let reports = Reports::new(GROUP);
@@ -227,7 +248,7 @@ pub async fn start_with<A: Runnable>(
         cluster: settings.cluster,
         address,
         identity: settings.identity,
-        members: settings.members,
+        members: addresses,
         limits: settings.limits,
         link: settings.link,
     })?;
@@ -256,12 +277,14 @@ pub async fn start_with<A: Runnable>(
         transport,
     };
     let running = runtime::start_with::<A, _>(parts, service, snapshots)?;
+    endpoint.follow(running.group());
     let inspected = inspect::Inspected {
         algorithm: A::NAME,
         node,
         boot: opened.boot,
         disk: opened.disk_id,
         watch: running.watch(),
+        group: running.group(),
         stats: endpoint.stats(),
         depot: depot.clone(),
     };
@@ -344,6 +367,13 @@ impl<A: Runnable> RunningNode<A> {
             .unwrap_or_default()
     }
 
+    /// Who belongs to its group, as this node knows. None before it knows, and for ever where the
+    /// contract knows no members.
+    #[must_use]
+    pub fn group(&self) -> Option<Arc<Group>> {
+        self.running.group().borrow().clone()
+    }
+
     /// How long a packet takes to each connected node and back, as last measured.
     #[must_use]
     pub fn round_trips(&self) -> BTreeMap<NodeId, Duration> {
@@ -356,7 +386,7 @@ impl<A: Runnable> RunningNode<A> {
         self.endpoint.stats()
     }
 
-    /// Says anew where the other nodes are.
+    /// Says anew where the other nodes are, as far as the group does not say so itself.
     pub fn set_addresses(&self, addresses: BTreeMap<NodeId, SocketAddr>) {
         self.endpoint.set_members(addresses);
     }
@@ -421,5 +451,9 @@ impl Gateway for Calls {
         body: Bytes,
     ) -> impl Future<Output = Answer> + Send {
         self.0.call(client, sequence, body)
+    }
+
+    fn manage(&self, what: Manage) -> impl Future<Output = Answer> + Send {
+        self.0.manage(what)
     }
 }
