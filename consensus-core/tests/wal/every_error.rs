@@ -160,7 +160,7 @@ fn st_15_an_error_of_the_device_at_any_call_loses_nothing_acknowledged() {
 /// sync for want of room is an error: what it left behind is in doubt.
 #[test]
 fn st_14_a_disk_that_fills_up_at_any_call_goes_on_when_there_is_room() {
-    let (mut met, mut images) = (Met::default(), 0);
+    let (mut met, mut images, mut full_at_start) = (Met::default(), 0, false);
     for nth in 1.. {
         let disk = formatted();
         let failing = Failing {
@@ -171,7 +171,12 @@ fn st_14_a_disk_that_fills_up_at_any_call_goes_on_when_there_is_room() {
         fail(&disk, Some(failing));
         let reports = Reports::default();
         let opened = open_with(&disk, &reports, small());
-        let refused = opened.is_err();
+        let refused = opened.as_ref().is_err_and(|error| {
+            let named = matches!(error, OpenError::Full { .. } | OpenError::Io { .. });
+            assert!(named, "full from call {nth}: {error}");
+            full_at_start |= matches!(error, OpenError::Full { .. });
+            true
+        });
         let mut lifted = false;
         if let Ok(mut opened) = opened {
             write(&mut opened, &reports, |lsn, told| {
@@ -215,6 +220,7 @@ fn st_14_a_disk_that_fills_up_at_any_call_goes_on_when_there_is_room() {
         Operation::Allocate,
     ]);
     println!("{:?} calls found no room, {images} crash images", met.0);
+    assert!(full_at_start, "a start without room says so");
 }
 
 /// S7: a log that cannot be read is not an empty one. Nothing is changed, and the start after it has

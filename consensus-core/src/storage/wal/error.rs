@@ -35,7 +35,8 @@ pub enum FormatError {
     },
 }
 
-/// A log was not opened. Nothing has been changed, unless the error is [`OpenError::Io`].
+/// A log was not opened. Nothing has been changed, unless the error is [`OpenError::Io`] or
+/// [`OpenError::Full`].
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum OpenError {
@@ -107,6 +108,15 @@ pub enum OpenError {
         found: u16,
         /// The newest that this build knows.
         known: u16,
+    },
+    /// There is no room for the first segment of this run. Nothing is lost.
+    #[error(
+        "the disk under {} is full: make room and start the node again, nothing is lost",
+        dir.display()
+    )]
+    Full {
+        /// The folder.
+        dir: PathBuf,
     },
     /// The system refused.
     #[error("{operation} of {} failed", file.display())]

@@ -297,7 +297,7 @@ fn begin(
 
 fn refuse(dir: &Path, trouble: Trouble) -> OpenError {
     match trouble {
-        Trouble::Full => io_error("write in", dir)(io::ErrorKind::StorageFull.into()),
+        Trouble::Full => OpenError::Full { dir: dir.into() },
         Trouble::Broken(DiskFailure::Broken {
             operation,
             file,
