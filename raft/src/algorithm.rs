@@ -39,6 +39,8 @@ pub struct Options {
     pub inflight_appends_max: usize,
     /// See [`Config::keep_bytes`].
     pub keep_bytes: usize,
+    /// See [`Limits::reads_anywhere`].
+    pub reads_anywhere: bool,
     /// See [`Limits::snapshot_bytes`].
     pub snapshot_bytes: usize,
     /// See [`Limits::unrest`].
@@ -61,6 +63,7 @@ impl Default for Options {
             append_bytes_max: config.append_bytes_max,
             inflight_appends_max: config.inflight_appends_max,
             keep_bytes: config.keep_bytes,
+            reads_anywhere: false,
             snapshot_bytes: 0,
             unrest: Unrest::default(),
             #[cfg(feature = "faults")]
@@ -88,6 +91,7 @@ impl Options {
         match name {
             "pre_vote" => self.pre_vote = switch()?,
             "check_quorum" => self.check_quorum = switch()?,
+            "reads_anywhere" => self.reads_anywhere = switch()?,
             "parallel_write" => self.parallel_write = switch()?,
             "lease_percent" => self.lease_percent = u8::try_from(number()?).ok(),
             "append_bytes_max" => self.append_bytes_max = number()?,
@@ -140,6 +144,7 @@ impl Algorithm for Raft {
 
     fn service(options: &Options, _: &Members, node: NodeId, _: Boot) -> Self::Service {
         let limits = Limits {
+            reads_anywhere: options.reads_anywhere,
             snapshot_bytes: options.snapshot_bytes,
             unrest: options.unrest,
             ..Limits::default()
@@ -186,6 +191,7 @@ impl Algorithm for Raft {
                 },
                 voters: false,
             },
+            reads_anywhere: chance(0..=1) == 0,
             #[cfg(feature = "faults")]
             fault: None,
         }

@@ -9,8 +9,8 @@ use crate::{
 };
 use alloc::{boxed::Box, vec, vec::Vec};
 use consensus_core::{
-    Early, Effects, Index, Lsn, NodeId, Since, Unsynced,
-    contract::replicated_log::Event,
+    Early, Effects, Index, Lsn, NodeId, Since, Token, Unsynced,
+    contract::replicated_log::{Event, Reason},
     log::{EntryKind, Place, Run},
 };
 use core::time::Duration;
@@ -72,7 +72,8 @@ impl Raft {
         // A node whose disk has not even stored its last candidacy could not take office. A term that
         // somebody else's request brought is another matter: its record is only just being written.
         let hangs = matches!(self.role, Role::Candidate { .. }) && !self.since.is_durable();
-        if !self.voters().contains(self.config.node) || hangs {
+        let unfit = hangs || self.hung.is_some() || self.dismissed;
+        if unfit || !self.voters().contains(self.config.node) {
             return;
         }
         if self.config.pre_vote {
@@ -210,6 +211,7 @@ impl Raft {
         message: &Message,
         effects: &mut Effects<Self>,
     ) -> bool {
+        self.tell_removed(from, message, effects);
         match message {
             // A pre-vote names a term that nobody has: it is judged, not adopted.
             Message::RequestVote { pre: true, .. } => true,
@@ -227,6 +229,8 @@ impl Raft {
                 }
                 false
             }
+            // It speaks of a log, not of a term.
+            Message::Removed { .. } if term < self.term => true,
             _ if term < self.term => {
                 self.answer_stale(from, message, effects);
                 false
@@ -250,7 +254,8 @@ impl Raft {
             Message::Append { .. }
             | Message::Heartbeat { .. }
             | Message::Commit { .. }
-            | Message::InstallSnapshot { .. } => {
+            | Message::InstallSnapshot { .. }
+            | Message::ReadIndex { .. } => {
                 effects.send(
                     from,
                     Message::Heard {
@@ -263,6 +268,8 @@ impl Raft {
             | Message::Appended { .. }
             | Message::Conflict { .. }
             | Message::Heard { .. }
+            | Message::ReadIndexed { .. }
+            | Message::Removed { .. }
             | Message::TimeoutNow { .. } => {}
         }
     }
@@ -382,6 +389,10 @@ impl Raft {
 
     pub(crate) fn on_durable(&mut self, lsn: Lsn, effects: &mut Effects<Self>) {
         self.since.settle(lsn);
+        if let Some(hung) = &mut self.hung {
+            hung.settle(lsn);
+            self.hung = Some(*hung).filter(|hung| !hung.is_durable());
+        }
         #[cfg(feature = "faults")]
         if let Some(manifest) = self.late_restore.take() {
             effects.emit(Event::Restore(manifest));
@@ -464,7 +475,10 @@ impl Raft {
         let Role::Leader(leader) = &mut self.role else {
             return;
         };
-        if leader.waiting.take().is_some_and(|w| !w.is_durable()) {
+        if let Some(waiting) = leader.waiting.take()
+            && !waiting.is_durable()
+        {
+            self.hung = Some(waiting);
             return self.resign(effects);
         }
         leader.idle += 1;
@@ -497,14 +511,31 @@ impl Raft {
         }
     }
 
+    /// Tells the application of what concerns this node's memory alone, under a term that is on disk: a
+    /// disk that hangs keeps nobody from looking for another leader.
+    pub(crate) fn tell(&self, event: Event, effects: &mut Effects<Self>) {
+        if self.since.is_durable() {
+            effects.emit_early(event, Early::Authority(self.authority()));
+        } else {
+            effects.emit(event);
+        }
+    }
+
+    /// Certainly not done.
+    pub(crate) fn reject(&self, token: Option<Token>, reason: Reason, effects: &mut Effects<Self>) {
+        self.tell(Event::Rejected { token, reason }, effects);
+    }
+
     /// Tells the application who leads, once a change.
     pub(crate) fn tell_leader(&mut self, effects: &mut Effects<Self>) {
         if self.leader_told != Some((self.term, self.leader)) {
             self.leader_told = Some((self.term, self.leader));
-            effects.emit(Event::LeaderChanged {
+            self.reject_forwarded(effects);
+            let told = Event::LeaderChanged {
                 epoch: self.epoch(),
                 leader: self.leader,
-            });
+            };
+            self.tell(told, effects);
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Who belongs to the group [Ongaro14 §4].
 
 use crate::{
+    message::Message,
     node::{Raft, Role},
     progress::Progress,
 };
@@ -119,10 +120,7 @@ impl Raft {
     ) {
         match self.changed(changes) {
             Ok(membership) => self.append_membership(&membership, effects),
-            Err(reason) => effects.emit(Event::Rejected {
-                token: Some(token),
-                reason,
-            }),
+            Err(reason) => self.reject(Some(token), reason, effects),
         }
     }
 
@@ -225,6 +223,53 @@ impl Raft {
             && matches!(self.role, Role::Leader(_))
         {
             self.resign(effects);
+        }
+    }
+
+    /// Whoever asks for votes with a log that lacks the committed entry that let it go is told: no
+    /// leader sends it anything any more. One that was taken in later than this node knows has a log
+    /// that says so.
+    pub(crate) fn tell_removed(
+        &self,
+        from: NodeId,
+        message: &Message,
+        effects: &mut Effects<Self>,
+    ) {
+        let Message::RequestVote {
+            last, last_term, ..
+        } = message
+        else {
+            return;
+        };
+        let (index, members) = self.members.newest();
+        let own = (self.log.last_epoch().round(), self.log.last());
+        let knows = *index <= self.commit && *index > Index::ZERO && (*last_term, *last) < own;
+        if knows && !members.nodes().contains(&from) {
+            let (term, index, members) = (self.term, *index, Box::new(members.clone()));
+            effects.send(
+                from,
+                Message::Removed {
+                    term,
+                    index,
+                    members,
+                },
+            );
+        }
+    }
+
+    /// Somebody whose log goes further says that this node belongs no more. Its own log does not say
+    /// so and never will, so it takes it as a reason to keep quiet, not as a change of members.
+    pub(crate) fn on_removed(
+        &mut self,
+        index: Index,
+        members: Box<Membership>,
+        effects: &mut Effects<Self>,
+    ) {
+        let newer = index > self.members.newest().0 && !self.dismissed;
+        if newer && self.leader.is_none() && !members.nodes().contains(&self.config.node) {
+            self.dismissed = true;
+            self.role = Role::Follower;
+            effects.emit(Event::MembersChanged { index, members });
         }
     }
 

@@ -1,7 +1,11 @@
 //! What nodes say to each other.
 
 use alloc::boxed::Box;
-use consensus_core::{Index, codec, contract::replicated_log::Manifest, log::Run};
+use consensus_core::{
+    Boot, Index, codec,
+    contract::replicated_log::{Manifest, Membership},
+    log::Run,
+};
 
 /// Every message carries the sender's term, and every receiver looks at it first
 /// [Ongaro14 §3.3]; one function does so for all of them.
@@ -100,6 +104,40 @@ pub enum Message {
         /// The leader's last entry: a target that does not hold it ignores the message.
         last: Index,
     },
+    /// A node that does not lead asks how far it must have applied to answer its reads
+    /// [Ongaro14 §6.4]. Numbered within one run of that node, so that an answer to an earlier run's
+    /// question confirms nothing.
+    ReadIndex {
+        /// The term of the leader asked.
+        term: u64,
+        /// The run of the node that asks.
+        boot: Boot,
+        /// Which question of that run.
+        number: u64,
+    },
+    /// After the question was asked, a quorum has confirmed that its receiver leads, or the lease
+    /// says so: what was committed before it stands at or before `index`. Answers every question of
+    /// the run up to that number.
+    ReadIndexed {
+        /// The leader's term.
+        term: u64,
+        /// The run of the node that asked.
+        boot: Boot,
+        /// Which question.
+        number: u64,
+        /// How far it must have applied.
+        index: Index,
+    },
+    /// A node that stands for election, and whose log lacks the committed entry that let it go, is
+    /// told so: nobody replicates to it any more, and it would ask for ever [Ongaro14 §4.2.3].
+    Removed {
+        /// The sender's term.
+        term: u64,
+        /// The entry that says who belongs.
+        index: Index,
+        /// All of them.
+        members: Box<Membership>,
+    },
 }
 
 codec! {
@@ -114,6 +152,9 @@ codec! {
         8 since 1 Control => InstallSnapshot { term, manifest },
         9 since 1 Control => TimeoutNow { term, last },
         10 since 1 Log => Commit { term, commit },
+        11 since 1 Control => ReadIndex { term, boot, number },
+        12 since 1 Control => ReadIndexed { term, boot, number, index },
+        13 since 1 Control => Removed { term, index, members },
     }
 }
 
@@ -132,7 +173,10 @@ impl Message {
             | Self::Heard { term, .. }
             | Self::Commit { term, .. }
             | Self::InstallSnapshot { term, .. }
-            | Self::TimeoutNow { term, .. } => *term,
+            | Self::TimeoutNow { term, .. }
+            | Self::ReadIndex { term, .. }
+            | Self::ReadIndexed { term, .. }
+            | Self::Removed { term, .. } => *term,
         }
     }
 }

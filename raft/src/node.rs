@@ -4,7 +4,7 @@ use crate::{
     config::Config,
     message::Message,
     progress::Progress,
-    read::Reads,
+    read::{Forwarded, Reads},
     record::Record,
     status::{Role as RoleStatus, Status},
 };
@@ -30,6 +30,8 @@ pub enum Timer {
     CheckQuorum,
     /// A transfer of leadership has taken too long.
     Transfer,
+    /// The leader has not answered a question about reads: it is asked again.
+    Reads,
 }
 
 /// What a leader knows beyond the others [Ongaro14 figure 3.1, "volatile state on leaders"].
@@ -102,15 +104,22 @@ pub struct Raft {
     /// The leader waits for an acknowledgement.
     pub(crate) ack: bool,
     pub(crate) members: crate::membership::Configurations,
+    /// Reads asked here while somebody else leads.
+    pub(crate) forwarded: Forwarded,
+    /// Told that it belongs no more, by somebody who knows more than its own log does: it stands for
+    /// no election until a leader is heard.
+    pub(crate) dismissed: bool,
+    /// Its disk hung while it led: it stands for no election before that record is on disk.
+    pub(crate) hung: Option<Since>,
     pub(crate) marks: crate::reclaim::Marks,
     #[cfg(feature = "faults")]
     pub(crate) late_restore: Option<Box<consensus_core::contract::replicated_log::Manifest>>,
 }
 
-/// The configuration, out of the way of comparisons: it never changes, so it never tells two states
-/// apart.
+/// The configuration and the number of this run, out of the way of comparisons: they never change within a run, so they never tell two
+/// states apart.
 #[derive(Clone, Debug)]
-pub(crate) struct StaticConfig(pub(crate) Config);
+pub(crate) struct StaticConfig(pub(crate) Config, pub(crate) Boot);
 
 impl PartialEq for StaticConfig {
     fn eq(&self, _: &Self) -> bool {
@@ -120,6 +129,12 @@ impl PartialEq for StaticConfig {
 impl Eq for StaticConfig {}
 impl core::hash::Hash for StaticConfig {
     fn hash<H: core::hash::Hasher>(&self, _: &mut H) {}
+}
+impl StaticConfig {
+    /// Which run of this node it is.
+    pub(crate) const fn boot(&self) -> Boot {
+        self.1
+    }
 }
 impl core::ops::Deref for StaticConfig {
     type Target = Config;
@@ -139,10 +154,10 @@ impl Protocol for Raft {
 
     fn recover(
         config: Config,
-        _boot: Boot,
+        boot: Boot,
         records: impl IntoIterator<Item = (Lsn, Record)>,
     ) -> Result<Self, RecoverError> {
-        let mut recovery = crate::recovery::Recovery::new(config);
+        let mut recovery = crate::recovery::Recovery::new(config, boot);
         for (lsn, record) in records {
             recovery.replay(lsn, record)?;
         }
@@ -161,6 +176,7 @@ impl Protocol for Raft {
                 Timer::Heartbeat => self.on_heartbeat_due(now, effects),
                 Timer::CheckQuorum => self.on_check_quorum(effects),
                 Timer::Transfer => self.on_transfer_timeout(effects),
+                Timer::Reads => self.ask_again(effects),
             },
             Input::Durable(lsn) => self.on_durable(lsn, effects),
             Input::Unreachable(node) => self.on_unreachable(node),
@@ -177,6 +193,7 @@ impl Protocol for Raft {
         }
         self.tell_committed(effects);
         self.tell_leader(effects);
+        self.forward_reads(effects);
     }
 
     fn status(&self) -> Status {
@@ -241,6 +258,16 @@ impl Raft {
                 self.on_install_snapshot(from, &manifest, effects);
             }
             Message::TimeoutNow { last, .. } => self.on_timeout_now(from, last, effects),
+            Message::ReadIndex { boot, number, .. } => {
+                self.on_read_index(now, from, (boot, number), effects);
+            }
+            Message::ReadIndexed {
+                boot,
+                number,
+                index,
+                ..
+            } => self.on_read_indexed((boot, number), index, effects),
+            Message::Removed { index, members, .. } => self.on_removed(index, members, effects),
         }
     }
 

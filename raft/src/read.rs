@@ -1,16 +1,29 @@
-//! Linearizable reads without a log entry [Ongaro14 §6.4].
+//! Linearizable reads without a log entry [Ongaro14 §6.4], at the leader and, through its commit index,
+//! at everybody else.
 
-use crate::node::{Raft, Role};
+use crate::{
+    message::Message,
+    node::{Raft, Role, Timer},
+};
 use alloc::{collections::VecDeque, vec::Vec};
 use consensus_core::{
-    Early, Effects, Index, NodeId, Time, Token,
+    Boot, Early, Effects, Index, NodeId, Time, Token,
     contract::replicated_log::{Event, Reason},
 };
+
+/// Who wants to read.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+enum Reader {
+    /// This node's application.
+    Own(Token),
+    /// That of another node, in whose run this question has this number.
+    Peer(NodeId, Boot, u64),
+}
 
 /// A read that waits for proof that its leader still led when it was asked.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 struct Waiting {
-    token: Token,
+    reader: Reader,
     /// The commit index when it was asked; none while the term has committed nothing of its own.
     index: Option<Index>,
     /// Confirmed by this round or a later one; none while it has not begun.
@@ -53,11 +66,17 @@ impl Reads {
     }
 
     pub(crate) fn take_all(&mut self) -> Vec<Token> {
-        self.waiting.drain(..).map(|read| read.token).collect()
+        // Other nodes find out by themselves that their leader is gone.
+        let own = |read: Waiting| match read.reader {
+            Reader::Own(token) => Some(token),
+            Reader::Peer(..) => None,
+        };
+        self.waiting.drain(..).filter_map(own).collect()
     }
 
     pub(crate) fn cancel(&mut self, token: Token) {
-        self.waiting.retain(|read| read.token != token);
+        self.waiting
+            .retain(|read| read.reader != Reader::Own(token));
     }
 
     /// No lease holds any more in this term.
@@ -68,7 +87,7 @@ impl Reads {
     }
 
     /// A quorum has answered round `round`.
-    fn confirm(&mut self, round: u64, commit: Index, ready: &mut Vec<(Token, Index)>) {
+    fn confirm(&mut self, round: u64, commit: Index, ready: &mut Vec<(Reader, Index)>) {
         while let Some((begun, at)) = self.begun.front().copied()
             && begun <= round
         {
@@ -81,7 +100,7 @@ impl Reads {
         while let Some(read) = self.waiting.front()
             && read.round.is_some_and(|needed| needed <= round)
         {
-            ready.push((read.token, read.index.unwrap_or(commit)));
+            ready.push((read.reader, read.index.unwrap_or(commit)));
             self.waiting.pop_front();
         }
     }
@@ -89,34 +108,42 @@ impl Reads {
 
 impl Raft {
     pub(crate) fn on_read(&mut self, now: Time, token: Token, effects: &mut Effects<Self>) {
-        let hint = self.leader;
+        match self.role {
+            Role::Leader(_) => self.read(now, Reader::Own(token), effects),
+            _ => self.forwarded.waiting.push_back((token, None)),
+        }
+    }
+
+    pub(crate) fn on_read_index(
+        &mut self,
+        now: Time,
+        from: NodeId,
+        (boot, number): (Boot, u64),
+        effects: &mut Effects<Self>,
+    ) {
+        self.read(now, Reader::Peer(from, boot, number), effects);
+    }
+
+    /// Answers from the lease, or in the next round of heartbeats.
+    fn read(&mut self, now: Time, reader: Reader, effects: &mut Effects<Self>) {
         let (commit, shortest) = (self.commit, *self.config.election_timeout.start());
         let Role::Leader(leader) = &mut self.role else {
-            let reason = Reason::NotLeader { hint };
-            return effects.emit(Event::Rejected {
-                token: Some(token),
-                reason,
-            });
+            return;
         };
         if let Some(percent) = self.config.lease_percent
             && leader.reads.may_serve
             && let Some(confirmed) = leader.reads.confirmed
             && now < confirmed + shortest * u32::from(percent) / 100
         {
-            return effects.emit_early(
-                Event::ReadReady {
-                    token,
-                    index: commit,
-                },
-                Early::LeaseHolds,
-            );
+            let why = Early::LeaseHolds;
+            return self.answer_read(reader, commit, why, effects);
         }
         if planted!(self.config, ReadBeforeOwnCommit) {
             leader.reads.may_serve = true;
         }
         let index = leader.reads.may_serve.then_some(commit);
         leader.reads.waiting.push_back(Waiting {
-            token,
+            reader,
             index,
             round: None,
         });
@@ -178,15 +205,120 @@ impl Raft {
         });
         let mut ready = Vec::new();
         leader.reads.confirm(round, commit, &mut ready);
-        for (token, index) in ready {
+        for (reader, index) in ready {
             // What a quorum has committed it holds on its disks.
-            effects.emit_early(Event::ReadReady { token, index }, Early::QuorumHolds);
+            self.answer_read(reader, index, Early::QuorumHolds, effects);
+        }
+    }
+
+    fn answer_read(&self, reader: Reader, index: Index, why: Early, effects: &mut Effects<Self>) {
+        match reader {
+            Reader::Own(token) => effects.emit_early(Event::ReadReady { token, index }, why),
+            Reader::Peer(node, boot, number) => {
+                let answer = Message::ReadIndexed {
+                    term: self.term,
+                    boot,
+                    number,
+                    index,
+                };
+                effects.send_early(node, answer, why);
+            }
         }
     }
 
     pub(crate) fn cancel(&mut self, token: Token) {
+        self.forwarded.waiting.retain(|(held, _)| *held != token);
         if let Role::Leader(leader) = &mut self.role {
             leader.reads.cancel(token);
+        }
+    }
+}
+
+/// Reads asked of a node that does not lead, and under which of its questions to the leader; without
+/// one until the end of the batch.
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
+pub(crate) struct Forwarded {
+    number: u64,
+    waiting: VecDeque<(Token, Option<u64>)>,
+}
+
+/// Reads at a follower or learner.
+impl Raft {
+    /// One question for all reads of a batch.
+    #[inline]
+    pub(crate) fn forward_reads(&mut self, effects: &mut Effects<Self>) {
+        let newest = self.forwarded.waiting.back();
+        if newest.is_some_and(|(_, number)| number.is_none()) {
+            self.forward(effects);
+        }
+    }
+
+    fn forward(&mut self, effects: &mut Effects<Self>) {
+        let elsewhere = self.leader.filter(|leader| *leader != self.config.node);
+        let Some(leader) = elsewhere else {
+            return self.reject_forwarded(effects);
+        };
+        self.forwarded.number += 1;
+        for (_, number) in &mut self.forwarded.waiting {
+            number.get_or_insert(self.forwarded.number);
+        }
+        self.ask(leader, effects);
+    }
+
+    /// The leader, or its answer, was not heard: the newest question stands for all.
+    pub(crate) fn ask_again(&mut self, effects: &mut Effects<Self>) {
+        if let Some(leader) = self.leader
+            && !self.forwarded.waiting.is_empty()
+        {
+            self.ask(leader, effects);
+        }
+    }
+
+    /// It says which term this node is in, and nothing else that its disk must hold.
+    fn ask(&self, leader: NodeId, effects: &mut Effects<Self>) {
+        let question = Message::ReadIndex {
+            term: self.term,
+            boot: self.config.boot(),
+            number: self.forwarded.number,
+        };
+        if self.since.is_durable() {
+            effects.send_early(leader, question, Early::Authority(self.authority()));
+        } else {
+            effects.send(leader, question);
+        }
+        effects.set_timer(Timer::Reads, self.config.heartbeat..=self.config.heartbeat);
+    }
+
+    /// Whatever was asked here before that question left may be answered once `index` is applied.
+    pub(crate) fn on_read_indexed(
+        &mut self,
+        (boot, number): (Boot, u64),
+        index: Index,
+        effects: &mut Effects<Self>,
+    ) {
+        if boot != self.config.boot() {
+            return;
+        }
+        while let Some((token, asked)) = self.forwarded.waiting.front().copied()
+            && asked.is_some_and(|asked| asked <= number)
+        {
+            effects.emit_early(Event::ReadReady { token, index }, Early::QuorumHolds);
+            self.forwarded.waiting.pop_front();
+        }
+        if self.forwarded.waiting.is_empty() {
+            effects.cancel_timer(Timer::Reads);
+        }
+    }
+
+    /// The leader that was asked leads no more, or there is none to ask.
+    pub(crate) fn reject_forwarded(&mut self, effects: &mut Effects<Self>) {
+        if self.forwarded.waiting.is_empty() {
+            return;
+        }
+        effects.cancel_timer(Timer::Reads);
+        let hint = self.leader;
+        while let Some((token, _)) = self.forwarded.waiting.pop_front() {
+            self.reject(Some(token), Reason::NotLeader { hint }, effects);
         }
     }
 }

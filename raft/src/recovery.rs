@@ -4,17 +4,19 @@ use crate::{
     config::Config,
     membership::Configurations,
     node::{Raft, Role, StaticConfig},
+    read::Forwarded,
     reclaim::Marks,
     record::Record,
 };
 use consensus_core::{
-    Index, Lsn, NodeId, RecoverError, Since,
+    Boot, Index, Lsn, NodeId, RecoverError, Since,
     log::{Run, Tail},
 };
 
 /// A node while its records are read.
 pub(crate) struct Recovery {
     config: Config,
+    boot: Boot,
     term: u64,
     vote: Option<NodeId>,
     since: Lsn,
@@ -29,10 +31,11 @@ pub(crate) struct Recovery {
 }
 
 impl Recovery {
-    pub(crate) fn new(config: Config) -> Self {
+    pub(crate) fn new(config: Config, boot: Boot) -> Self {
         let members = Configurations::new(config.members.clone());
         Self {
             config,
+            boot,
             term: 0,
             vote: None,
             since: Lsn::ZERO,
@@ -111,7 +114,7 @@ impl Recovery {
         let base = self.log.base();
         let commit = self.commit.min(self.log.last()).max(base);
         Ok(Raft {
-            config: StaticConfig(self.config),
+            config: StaticConfig(self.config, self.boot),
             term: self.term,
             vote: self.vote,
             since: Since::new(self.since, self.newest),
@@ -128,6 +131,9 @@ impl Recovery {
             leader_commit: Index::ZERO,
             ack: false,
             members: self.members,
+            forwarded: Forwarded::default(),
+            dismissed: false,
+            hung: None,
             marks: self.marks,
             #[cfg(feature = "faults")]
             late_restore: None,

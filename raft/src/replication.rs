@@ -23,18 +23,12 @@ impl Raft {
     ) {
         let (bound, hint) = (self.config.uncommitted_bytes_max, self.leader);
         let Role::Leader(leader) = &mut self.role else {
-            return effects.emit(Event::Rejected {
-                token,
-                reason: Reason::NotLeader { hint },
-            });
+            return self.reject(token, Reason::NotLeader { hint }, effects);
         };
         let bytes = commands.payload_bytes();
         let full = leader.uncommitted_bytes > 0 && leader.uncommitted_bytes + bytes > bound;
         if leader.transfer.is_some() || full {
-            return effects.emit(Event::Rejected {
-                token,
-                reason: Reason::Busy,
-            });
+            return self.reject(token, Reason::Busy, effects);
         }
         if commands.is_empty() {
             return;
@@ -237,16 +231,10 @@ impl Raft {
     pub(crate) fn reject_waiting(&self, mut leader: Leader, effects: &mut Effects<Self>) {
         let reason = Reason::NotLeader { hint: self.leader };
         for (token, _) in leader.proposed.drain(..) {
-            effects.emit(Event::Rejected {
-                token,
-                reason: reason.clone(),
-            });
+            self.reject(token, reason.clone(), effects);
         }
         for token in leader.reads.take_all() {
-            effects.emit(Event::Rejected {
-                token: Some(token),
-                reason: reason.clone(),
-            });
+            self.reject(Some(token), reason.clone(), effects);
         }
     }
 }
@@ -273,6 +261,7 @@ impl Raft {
             return false;
         }
         self.role = Role::Follower;
+        self.dismissed = false;
         self.leader = Some(from);
         self.verified = Index::ZERO;
         self.leader_commit = Index::ZERO;

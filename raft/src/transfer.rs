@@ -5,10 +5,7 @@ use crate::{
     message::Message,
     node::{Raft, Role, Timer},
 };
-use consensus_core::{
-    Early, Effects, Index, NodeId, Token,
-    contract::replicated_log::{Event, Reason},
-};
+use consensus_core::{Early, Effects, Index, NodeId, Token, contract::replicated_log::Reason};
 
 /// A transfer under way: no proposals are taken until it ends.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
@@ -26,19 +23,13 @@ impl Raft {
         to: Option<NodeId>,
         effects: &mut Effects<Self>,
     ) {
-        let reject = |reason, effects: &mut Effects<Self>| {
-            effects.emit(Event::Rejected {
-                token: Some(token),
-                reason,
-            });
-        };
         let hint = self.leader;
         let voters = self.members.voters();
         let Role::Leader(leader) = &mut self.role else {
-            return reject(Reason::NotLeader { hint }, effects);
+            return self.reject(Some(token), Reason::NotLeader { hint }, effects);
         };
         if leader.transfer.is_some() {
-            return reject(Reason::Busy, effects);
+            return self.reject(Some(token), Reason::Busy, effects);
         }
         let voting = leader.progress.iter().filter(|p| voters.contains(p.peer));
         let heir = match to {
@@ -49,7 +40,7 @@ impl Raft {
                 .max_by_key(|p| p.matched),
         };
         let Some(heir) = heir.map(|progress| progress.peer) else {
-            return reject(Reason::Impossible, effects);
+            return self.reject(Some(token), Reason::Impossible, effects);
         };
         leader.transfer = Some(Transfer {
             token,
@@ -87,10 +78,7 @@ impl Raft {
             && let Some(transfer) = leader.transfer.take()
         {
             let token = Some(transfer.token);
-            effects.emit(Event::Rejected {
-                token,
-                reason: Reason::TransferFailed,
-            });
+            self.reject(token, Reason::TransferFailed, effects);
         }
     }
 

@@ -16,6 +16,7 @@ fn the_scenarios_of_the_contract_hold() {
 }
 
 consensus_core::scenario_tests! { corpus() =>
+    hung_disk_ends_leadership
     rf01_figure_8
     rf01_figure_8_committed
     rf02_a_vote_survives
@@ -31,34 +32,49 @@ consensus_core::scenario_tests! { corpus() =>
     rf11_pre_vote_in_a_lower_term
     rf13_pre_vote_judges_the_log
     rf14_a_stuck_candidate
+    rf15_one_term_above_a_live_leader
     rf18_two_nodes_with_one_link_each
+    rf19_a_lease_counts_from_its_question
     rf30_a_late_shorter_append
     rf31_commit_beyond_what_was_verified
     rf33_a_late_refusal
     rf36_the_own_disk_counts
+    rf37_a_late_completion
     rf38_a_sync_error
+    rf39_a_follower_loses_what_it_did_not_sync
     rf41_repair_makes_progress
     rf42_an_entry_larger_than_the_limit
     rf45_the_outcome_is_unknown
     rf50_a_read_before_the_terms_first_commit
     rf51_an_older_round
     rf53_a_lease_after_timeout_now
+    rf54_a_deposed_leader_helps_nobody
+    rf54_a_read_at_a_follower
+    rf54_a_read_at_a_learner
+    rf54_an_answer_to_an_earlier_run
     rf60_one_server_at_a_time
     rf61_a_second_change
     rf62_joint_until_both_agree
+    rf63_members_count_when_appended
     rf64_a_truncated_configuration
     rf65_a_snapshot_over_a_stale_configuration
     rf66_a_leader_removes_itself
     rf67_a_learner_joins_an_idle_group
     rf67_a_learner_that_is_behind
+    rf69_a_removed_node_is_told
+    rf69_a_rumour_counts_for_nothing
     rf69_a_removed_node_that_did_not_hear
+    rf70_an_even_split
     rf81_a_conflicting_entry_under_a_snapshot
     rf85_the_same_snapshot_twice
+    rf85_two_senders
     rf86_bytes_are_contact
+    rf87_members_are_in_the_snapshot
     rf90_transfer_to_a_lagging_node
     rf91_timeout_now_out_of_place
     rf95_a_term_led_twice
     rf96_commit_overtakes_a_snapshot
+    slow_disk_keeps_leadership
 }
 
 /// Each scenario fails where the bug it warns of is planted: the story is the right one.

@@ -31,7 +31,8 @@ pub enum Request {
         /// One or more.
         commands: Commands,
     },
-    /// A linearizable read. Answered by [`Event::ReadReady`] or [`Event::Rejected`].
+    /// A linearizable read, at the leader or, where the protocol can ask the leader, at any node.
+    /// Answered by [`Event::ReadReady`] or [`Event::Rejected`].
     Read {
         /// Ties the answer to the request.
         token: Token,
@@ -115,8 +116,8 @@ pub enum Event {
         /// Its holder.
         leader: Option<NodeId>,
     },
-    /// Who belongs to the group from now on: on append, on truncation back to the one before, and at
-    /// the start.
+    /// Who belongs to the group from now on: on append, on truncation back to the one before, at the
+    /// start, and at a node that was let go and is told by others, for its own log does not say so.
     MembersChanged {
         /// The log entry that says so; zero for the initial configuration.
         index: Index,

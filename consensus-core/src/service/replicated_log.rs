@@ -49,6 +49,10 @@ pub struct Limits {
     /// Open sessions. Default 100,000; must be the same on every node, for expiry is decided by the
     /// log.
     pub sessions_max: usize,
+    /// Reads are answered by whichever node is asked, at two message delays more where that node does not
+    /// lead: the leader then only says how far the node must have applied. Default off: clients are sent
+    /// to the leader. Where the protocol reads at the leader only, they still are.
+    pub reads_anywhere: bool,
     /// A snapshot is taken when so many bytes of commands have been applied since the last one.
     /// Default 0: never, for drivers that cannot keep any.
     pub snapshot_bytes: usize,
@@ -65,6 +69,7 @@ impl Default for Limits {
             calls_max: 65_536,
             command_bytes_max: 1 << 20,
             sessions_max: 100_000,
+            reads_anywhere: false,
             snapshot_bytes: 0,
             snapshot_growth_percent: 0,
             unrest: Unrest::default(),
@@ -445,8 +450,10 @@ where
         if call.body.len() > self.limits.command_bytes_max {
             return out.answer(call.id, Answer::Refused(Refusal::TooLarge));
         }
+        let reads = call.sequence != Sequence(0) && self.machine.is_read(&call.body);
         if let Some(leader) = self.leader
             && leader != self.node
+            && !(reads && self.limits.reads_anywhere)
         {
             return out.answer(call.id, Answer::Refused(Refusal::NotLeader(Some(leader))));
         }
@@ -454,7 +461,7 @@ where
             return out.answer(call.id, Answer::Done(answer));
         }
         self.waiting += 1;
-        if call.sequence != Sequence(0) && self.machine.is_read(&call.body) {
+        if reads {
             self.read(call, out);
         } else {
             self.propose(&call, out);

@@ -132,6 +132,13 @@ impl<R> Disk<R> {
         Lsn(self.asked)
     }
 
+    /// Starts a sync of records up to `upto` alone: what was written while it ran it does not cover.
+    pub(crate) fn start_sync_up_to(&mut self, upto: Lsn) -> Lsn {
+        self.asked = upto.0.clamp(self.asked, self.last);
+        self.outstanding += 1;
+        Lsn(self.asked)
+    }
+
     /// A sync has ended. Returns whether anything became durable by it.
     pub(crate) fn end_sync(&mut self, upto: Lsn) -> bool {
         self.outstanding -= 1;

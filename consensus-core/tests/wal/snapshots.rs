@@ -68,7 +68,7 @@ fn a_snapshot_is_read_as_it_was_kept() {
 /// RF-82: whatever of a file a crash keeps, the snapshot before it is there, and the new one is whole
 /// or not there at all; whole for certain once it was reported.
 #[test]
-fn a_crash_anywhere_in_a_write_leaves_the_one_before() {
+fn rf82_a_crash_anywhere_in_a_write_leaves_the_one_before() {
     let disk = FaultyDisk::default();
     kept(&disk, 5);
     let disk = disk.copy();

@@ -16,6 +16,7 @@
 //! | `hold a->b Prepare [text]` | such messages, now and later, move only by name, until `heal` |
 //! | `inject a->b 01ff…` | bytes that a never sent arrive at b |
 //! | `sync b`, `fail-sync b` | what b wrote is on disk; or its disk fails and it stops |
+//! | `sync b up to 3` | its records up to the third are: the rest was written while that sync ran |
 //! | `crash b [keeping synced, all or torn 1]` | what stays of the records that were not synced; `synced` when not said |
 //! | `restart b`, `wipe b` | from what its disk holds; its disk is emptied, which it must notice |
 //! | `tick Resend at a`, `advance 10ms` | one alarm now; the clock, and whatever alarms go off |

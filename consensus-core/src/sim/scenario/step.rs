@@ -56,6 +56,7 @@ pub(super) enum Step {
         bytes: Vec<u8>,
     },
     Sync(Who),
+    SyncUpTo(NodeId, u64),
     FailSync(NodeId),
     Crash(Who, Keep),
     Restart(Who),
@@ -136,6 +137,12 @@ pub(super) fn read(line: &str) -> Result<Step, String> {
                 bytes: hex(bytes).ok_or("write bytes as hexadecimal pairs")?,
             }
         }
+        ["sync", node, "up", "to", record] => Step::SyncUpTo(
+            one(node)?,
+            record
+                .parse()
+                .map_err(|_| format!("`{record}` is no number of a record"))?,
+        ),
         ["sync", who] => Step::Sync(anyone(who)?),
         ["fail-sync", node] => Step::FailSync(one(node)?),
         ["crash", who, keeping @ ..] => Step::Crash(anyone(who)?, keep(keeping)?),

@@ -9,7 +9,7 @@ use super::{
     step::{Choice, Step, Who},
 };
 use crate::{
-    Algorithm, Input, Members, NodeId,
+    Algorithm, Input, Lsn, Members, NodeId,
     sim::{
         chance::Chance,
         trace::{self, What},
@@ -123,6 +123,7 @@ impl<A: Algorithm, W: Words<A>> Stage<A, W> {
                     return Err("there is nothing to sync".to_string());
                 }
             }
+            Step::SyncUpTo(node, record) => self.sync_up_to(node, Lsn(record))?,
             Step::FailSync(node) => self.fail_sync(node)?,
             Step::Crash(who, keep) => self.crash(who, keep)?,
             Step::Restart(who) => self.restart(who)?,
@@ -231,6 +232,21 @@ impl<A: Algorithm, W: Words<A>> Stage<A, W> {
             .sync_ended(place, upto)
             .map_err(|e| e.to_string())?;
         Ok(true)
+    }
+
+    fn sync_up_to(&mut self, node: NodeId, record: Lsn) -> Result<(), String> {
+        let place = self.place(node)?;
+        let disk = &mut self.world.nodes[place].disk;
+        if record <= disk.synced() || record > disk.last() {
+            return Err(format!(
+                "records {} to {} wait for the disk",
+                disk.synced().next(),
+                disk.last()
+            ));
+        }
+        let upto = disk.start_sync_up_to(record);
+        let ended = self.world.sync_ended(place, upto);
+        ended.map_err(|e| e.to_string())
     }
 
     fn fail_sync(&mut self, node: NodeId) -> Result<(), String> {
