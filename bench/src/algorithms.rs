@@ -1,4 +1,5 @@
-//! Every algorithm there is: the one place where benchmarks and commands find them.
+//! Every algorithm there is: the one place where benchmarks and commands find them, and how a crate
+//! outside of this repository puts its own beside them ([`Registry`]).
 
 use crate::harness::{AtomicCommitLoad, Load, LogLoad, RegisterLoad};
 use crate::replicated::OverRaft;
@@ -10,6 +11,75 @@ pub trait Visitor {
     fn visit<A: Runnable, L: Load<A>>(&mut self);
 }
 
+/// Algorithms that commands know by name. [`Shipped`] are those of this repository; whoever has another
+/// one lists it, beside them or alone:
+///
+/// ```
+/// use bench::{algorithms::{Registry, Shipped, Visitor}, harness::LogLoad};
+/// # use raft::Raft as Mine;
+/// struct WithMine;
+///
+/// impl Registry for WithMine {
+///     fn each(visitor: &mut impl Visitor) {
+///         Shipped::each(visitor);
+///         visitor.visit::<Mine, LogLoad>();
+///     }
+/// }
+/// assert!(WithMine::names().contains(&"raft"));
+/// ```
+pub trait Registry: 'static {
+    /// Visits all of them, in the order in which they are shown. The same each time.
+    fn each(visitor: &mut impl Visitor);
+
+    /// What they are called.
+    #[must_use]
+    fn names() -> Vec<&'static str> {
+        struct Names(Vec<&'static str>);
+        impl Visitor for Names {
+            fn visit<A: Runnable, L: Load<A>>(&mut self) {
+                self.0.push(A::NAME);
+            }
+        }
+        let mut names = Names(Vec::new());
+        Self::each(&mut names);
+        names.0
+    }
+
+    /// Visits the one called `name`; false when there is none. Of two with one name the first.
+    fn named(name: &str, visitor: &mut impl Visitor) -> bool {
+        struct One<'a, V> {
+            name: &'a str,
+            visitor: &'a mut V,
+            found: bool,
+        }
+        impl<V: Visitor> Visitor for One<'_, V> {
+            fn visit<A: Runnable, L: Load<A>>(&mut self) {
+                if A::NAME == self.name && !self.found {
+                    self.found = true;
+                    self.visitor.visit::<A, L>();
+                }
+            }
+        }
+        let mut one = One {
+            name,
+            visitor,
+            found: false,
+        };
+        Self::each(&mut one);
+        one.found
+    }
+}
+
+/// The algorithms of this repository.
+#[derive(Clone, Copy, Debug)]
+pub enum Shipped {}
+
+impl Registry for Shipped {
+    fn each(visitor: &mut impl Visitor) {
+        each(visitor);
+    }
+}
+
 macro_rules! algorithms {
     ($($algorithm:ty, $load:ty;)+) => {
         /// What they are called, in the order in which they are shown.
@@ -18,15 +88,6 @@ macro_rules! algorithms {
         /// Visits all of them, in the order of [`NAMES`].
         pub fn each(visitor: &mut impl Visitor) {
             $(visitor.visit::<$algorithm, $load>();)+
-        }
-
-        /// Visits the one called `name`; false when there is none.
-        pub fn named(name: &str, visitor: &mut impl Visitor) -> bool {
-            $(if name == <$algorithm as Algorithm>::NAME {
-                visitor.visit::<$algorithm, $load>();
-                return true;
-            })+
-            false
         }
     };
 }
@@ -80,9 +141,9 @@ pub trait PlacedVisitor {
     fn visit<A: Runnable>(&mut self, options: A::Options);
 }
 
-/// Visits the algorithm called `name`, with `coordinator` beside `participants`, which are numbered from
+/// Visits the algorithm that `R` calls `name`, with `coordinator` beside `participants`, which are numbered from
 /// 1; false when there is none, or when its coordinator cannot be there.
-pub fn placed(
+pub fn placed<R: Registry>(
     name: &str,
     coordinator: Coordinator,
     participants: u16,
@@ -96,7 +157,7 @@ pub fn placed(
     }
     let after = Some(NodeId(participants + 1));
     match (name, coordinator) {
-        (_, Coordinator::Together) => return named(name, &mut Plain(visitor)),
+        (_, Coordinator::Together) => return R::named(name, &mut Plain(visitor)),
         ("twophase", Coordinator::Apart) => {
             visitor.visit::<twophase::TwoPhase>(twophase::Options {
                 coordinator: after,
@@ -142,9 +203,12 @@ mod tests {
             Coordinator::Apart,
             Coordinator::Replicated,
         ] {
-            assert!(placed("twophase", coordinator, 3, &mut count));
+            assert!(placed::<Shipped>("twophase", coordinator, 3, &mut count));
             let together = coordinator == Coordinator::Together;
-            assert_eq!(placed("raft", coordinator, 3, &mut count), together);
+            assert_eq!(
+                placed::<Shipped>("raft", coordinator, 3, &mut count),
+                together
+            );
         }
         assert_eq!(count.0, 4);
     }
@@ -154,11 +218,12 @@ mod tests {
         let mut seen = Seen::default();
         each(&mut seen);
         assert_eq!(seen.0, NAMES);
+        assert_eq!(Shipped::names(), NAMES);
         for name in NAMES {
             let mut seen = Seen::default();
-            assert!(named(name, &mut seen));
+            assert!(Shipped::named(name, &mut seen));
             assert_eq!(seen.0, [*name]);
         }
-        assert!(!named("viewstamped", &mut Seen::default()));
+        assert!(!Shipped::named("viewstamped", &mut Seen::default()));
     }
 }

@@ -2,7 +2,7 @@
 //! virtual time, not typed in.
 
 use crate::{
-    algorithms::{self, Visitor},
+    algorithms::{Registry, Visitor},
     harness::{
         Load,
         virtual_time::{DELAY, VirtualTime},
@@ -54,12 +54,12 @@ pub fn of<A: Algorithm, L: Load<A>>(nodes: u16, options: &A::Options) -> Result<
     })
 }
 
-/// What a commit of the algorithm called `name` takes with its default options; none where there is no
+/// What a commit of the algorithm that `R` calls `name` takes with its default options; none where there is no
 /// such algorithm.
 ///
 /// # Errors
 /// As [`of`].
-pub fn named(name: &str, nodes: u16) -> Result<Option<Cost>, String> {
+pub fn named<R: Registry>(name: &str, nodes: u16) -> Result<Option<Cost>, String> {
     struct One(u16, Result<Option<Cost>, String>);
     impl Visitor for One {
         fn visit<A: Runnable, L: Load<A>>(&mut self) {
@@ -67,7 +67,7 @@ pub fn named(name: &str, nodes: u16) -> Result<Option<Cost>, String> {
         }
     }
     let mut one = One(nodes, Ok(None));
-    algorithms::named(name, &mut one);
+    R::named(name, &mut one);
     one.1
 }
 
@@ -75,7 +75,7 @@ pub fn named(name: &str, nodes: u16) -> Result<Option<Cost>, String> {
 ///
 /// # Errors
 /// As [`of`].
-pub fn sheet() -> Result<Vec<(&'static str, u16, Cost)>, String> {
+pub fn sheet<R: Registry>() -> Result<Vec<(&'static str, u16, Cost)>, String> {
     struct Each(Result<Vec<(&'static str, u16, Cost)>, String>);
     impl Visitor for Each {
         fn visit<A: Runnable, L: Load<A>>(&mut self) {
@@ -89,7 +89,7 @@ pub fn sheet() -> Result<Vec<(&'static str, u16, Cost)>, String> {
         }
     }
     let mut each = Each(Ok(Vec::new()));
-    algorithms::each(&mut each);
+    R::each(&mut each);
     each.0
 }
 
@@ -97,16 +97,16 @@ pub fn sheet() -> Result<Vec<(&'static str, u16, Cost)>, String> {
 ///
 /// # Errors
 /// As [`of`].
-pub fn markdown() -> Result<String, String> {
-    let rows = sheet()?;
+pub fn markdown<R: Registry>() -> Result<String, String> {
+    let rows = sheet::<R>()?;
     let mut text = String::from(
         "| one commit of 64 bytes, N = 3 / 5 / 7 | delays | messages | bytes | forced writes | of them in sequence |\n\
          |---|---|---|---|---|---|\n",
     );
-    for name in algorithms::NAMES {
+    for name in R::names() {
         let costs: Vec<Cost> = rows
             .iter()
-            .filter(|(algorithm, ..)| algorithm == name)
+            .filter(|(algorithm, ..)| *algorithm == name)
             .map(|(.., cost)| *cost)
             .collect();
         let cell = |part: fn(&Cost) -> u64| {

@@ -14,6 +14,9 @@
 //! | [`verdict`] | whether a run's figures may be used |
 //! | [`statistics`] | how sure a figure is |
 //!
+//! An algorithm that is not of this repository joins by [`algorithms::Registry`]; `docs/own-algorithm.md`
+//! is the way.
+//!
 //! Knows every protocol crate; no protocol crate knows this one.
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]

@@ -5,14 +5,15 @@ use crate::{
     flags::ReportFlags,
 };
 use bench::{
+    algorithms::Registry,
     cost,
     report::{json::Report, table},
 };
 
 /// The command.
-pub(crate) fn run(flags: &ReportFlags) -> anyhow::Result<u8> {
+pub(crate) fn run<R: Registry>(flags: &ReportFlags) -> anyhow::Result<u8> {
     let Some(directory) = &flags.directory else {
-        print!("{}", cost::markdown().map_err(refusal)?);
+        print!("{}", cost::markdown::<R>().map_err(refusal)?);
         return Ok(DONE);
     };
     let report = Report::rebuild(directory).map_err(refused)?;

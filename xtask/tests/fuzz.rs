@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 use bench::{
-    algorithms::{NAMES, Visitor, named},
+    algorithms::{NAMES, Registry as _, Shipped, Visitor},
     harness::Load,
 };
 use bytes::Bytes;
@@ -48,6 +48,6 @@ fn any_bytes_are_a_message_or_a_typed_error() {
         };
         let name = NAMES[usize::from(first >> 1) % NAMES.len()];
         let is_record = first & 1 == 1;
-        assert!(named(name, &mut Decode { is_record, bytes }));
+        assert!(Shipped::named(name, &mut Decode { is_record, bytes }));
     });
 }

@@ -1,9 +1,9 @@
 //! How close one client comes to what the machine allows: the round trips and syncs that a commit
 //! cannot do without, each measured in the same run.
 
+use crate::algorithms::Catalogue;
 use bench::{
     baseline::Baseline,
-    cost,
     report::json::{Durability, Floor, Run},
 };
 use std::{
@@ -37,9 +37,14 @@ pub(crate) fn round_trip(runs: &[Run]) -> Option<f64> {
 ///
 /// # Errors
 /// When the cost cannot be counted.
-pub(crate) fn of(run: &Run, round_trip_us: f64, sync: Duration) -> Result<Option<Floor>, String> {
+pub(crate) fn of(
+    catalogue: Catalogue,
+    run: &Run,
+    round_trip_us: f64,
+    sync: Duration,
+) -> Result<Option<Floor>, String> {
     let nodes = u16::try_from(run.nodes).map_err(|error| error.to_string())?;
-    let Some(cost) = cost::named(&run.algorithm, nodes)? else {
+    let Some(cost) = catalogue.cost(&run.algorithm, nodes)? else {
         return Ok(None);
     };
     let syncs = match run.durability {
@@ -112,6 +117,7 @@ fn time_syncs(path: &Path, stopped: &mpsc::Receiver<()>) -> io::Result<Vec<Durat
 #[cfg(test)]
 mod tests {
     use super::*;
+    use bench::algorithms::Shipped;
 
     #[test]
     fn a_floor_is_the_sum_of_what_the_cost_sheet_counts_in_sequence() {
@@ -120,7 +126,7 @@ mod tests {
         let mut run = report.runs[0].clone();
         let floor = |run: &Run| {
             let sync = Duration::from_micros(90);
-            of(run, 60.0, sync).expect("it can be counted")
+            of(Catalogue::of::<Shipped>(), run, 60.0, sync).expect("it can be counted")
         };
         for (algorithm, least) in [("raft", 210.0), ("paxos", 360.0), ("twophase", 300.0)] {
             run.algorithm = algorithm.to_owned();

@@ -10,7 +10,7 @@ use super::{
     plan::Plan,
     verify,
 };
-use crate::{flags, progress::Progress};
+use crate::{algorithms::Catalogue, flags, progress::Progress};
 use anyhow::{Context as _, anyhow};
 use bench::{
     algorithms as placed,
@@ -37,8 +37,8 @@ const CLIENTS_A_LINE: u32 = 256;
 pub(crate) struct Job<'a> {
     /// What is run.
     pub(crate) plan: &'a Plan,
-    /// What it promises.
-    pub(crate) contract: Contract,
+    /// What is known of it.
+    pub(crate) catalogue: Catalogue,
     /// How its links are.
     pub(crate) links: &'a Links,
     /// Where clusters have their folders.
@@ -51,13 +51,14 @@ pub(crate) struct Job<'a> {
 /// When nodes do not come up, end by themselves, or cannot be broken as asked.
 pub(crate) async fn run(job: &Job<'_>) -> anyhow::Result<json::Run> {
     let plan = job.plan;
+    let contract = job.catalogue.contract(&plan.name);
     let mut nodes = Nodes::start(plan, job.links, job.parent).await?;
     let lines = plan.clients.div_ceil(CLIENTS_A_LINE);
     let caller: Vec<Client> = (0..lines)
         .map(|_| nodes.client())
         .collect::<Result<_, _>>()?;
     let load = Arc::new(Load {
-        contract: job.contract,
+        contract,
         workload: plan.workload,
         clients: plan.clients,
         rate: plan.rate,
@@ -76,14 +77,14 @@ pub(crate) async fn run(job: &Job<'_>) -> anyhow::Result<json::Run> {
     load.began = Instant::now();
     let load = Arc::new(load);
     let mut clients = load::start(&load)?;
-    let striker = Striker::new(plan, job.links.clone());
+    let striker = Striker::new(plan, job.links.clone(), job.catalogue);
     let (mut striker, before, after) = drive(plan, &load, &mut nodes, striker).await?;
     drain(&mut clients, &mut nodes, &striker).await?;
     striker.settle(&mut nodes).await?;
     let outages = Arc::clone(&load.outages);
     let load = Arc::into_inner(load).context("every client has ended")?;
     let book = load.ledger.close();
-    let (book, check) = match job.contract {
+    let (book, check) = match contract {
         Contract::AtomicCommit if plan.check => {
             let holdings = audit::audit(&nodes, plan.nodes).await;
             let check = audit::judge(plan.nodes, book.transfers(), holdings);

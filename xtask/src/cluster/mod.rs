@@ -15,21 +15,18 @@ mod plan;
 mod verify;
 
 use crate::{
-    algorithms,
+    algorithms::Catalogue,
     ending::{DONE, FAILED, INTERRUPTED, one_line, refused},
     flags::{ClusterFlags, Durability},
 };
 use anyhow::Context as _;
 use bench::{
-    algorithms::{Visitor, named},
     baseline::Baseline,
-    harness::Load,
     report::{
         json::{Environment, Report, Run, SCHEMA},
         table,
     },
 };
-use consensus_core::{Contract, runtime::Runnable};
 pub(crate) use out::root;
 
 use floor::SyncProbe;
@@ -43,10 +40,10 @@ use std::{
 use tokio::signal::unix::{SignalKind, signal};
 
 /// The command.
-pub(crate) fn command(flags: &ClusterFlags) -> anyhow::Result<u8> {
+pub(crate) fn command(flags: &ClusterFlags, catalogue: Catalogue) -> anyhow::Result<u8> {
     // Small enough to be typed again.
     let seed = flags.seed.unwrap_or_else(|| rand::random::<u32>().into());
-    let algorithms = algorithms::chosen(&flags.algorithm)?;
+    let algorithms = catalogue.chosen(&flags.algorithm)?;
     let plans = plan::plans(flags, &algorithms, &baselines(), seed)?;
     let links = Links::new(
         flags.link.as_deref(),
@@ -63,7 +60,7 @@ pub(crate) fn command(flags: &ClusterFlags) -> anyhow::Result<u8> {
     runtime.block_on(async {
         let mut terminate = signal(SignalKind::terminate())?;
         tokio::select! {
-            status = all(flags, &plans, &links, seed, &folder) => status,
+            status = all(flags, catalogue, &plans, &links, seed, &folder) => status,
             _ = tokio::signal::ctrl_c() => Ok(INTERRUPTED),
             _ = terminate.recv() => Ok(INTERRUPTED),
         }
@@ -84,6 +81,7 @@ fn report_folder(flags: &ClusterFlags) -> anyhow::Result<PathBuf> {
 /// Runs all plans, one after another, and reports.
 async fn all(
     flags: &ClusterFlags,
+    catalogue: Catalogue,
     plans: &[Plan],
     links: &Links,
     seed: u64,
@@ -99,7 +97,7 @@ async fn all(
         let probe = has_floors.then(|| SyncProbe::start(&parent));
         let job = Job {
             plan,
-            contract: contract(&plan.name),
+            catalogue,
             links,
             parent: &parent,
         };
@@ -119,7 +117,7 @@ async fn all(
             }
         }
     }
-    lay_floors(&mut runs, &syncs)?;
+    lay_floors(catalogue, &mut runs, &syncs)?;
     let busy = u32::from(plan::processes(flags.nodes, flags.coordinator)) + 1;
     let report = Report {
         schema: SCHEMA,
@@ -138,13 +136,17 @@ async fn all(
 }
 
 /// Puts beside every run whose syncs were timed what it could not do without.
-fn lay_floors(runs: &mut [Run], syncs: &[Option<Duration>]) -> anyhow::Result<()> {
+fn lay_floors(
+    catalogue: Catalogue,
+    runs: &mut [Run],
+    syncs: &[Option<Duration>],
+) -> anyhow::Result<()> {
     let Some(round_trip) = floor::round_trip(runs) else {
         return Ok(());
     };
     for (run, sync) in runs.iter_mut().zip(syncs) {
         if let (true, Some(sync)) = (run.verdict.valid, sync) {
-            run.floor = floor::of(run, round_trip, *sync).map_err(anyhow::Error::msg)?;
+            run.floor = floor::of(catalogue, run, round_trip, *sync).map_err(anyhow::Error::msg)?;
         }
     }
     Ok(())
@@ -159,17 +161,4 @@ fn baselines() -> [(&'static str, Durability); Baseline::ALL.len()] {
         };
         (baseline.name(), durability)
     })
-}
-
-/// What an algorithm or baseline promises.
-fn contract(name: &str) -> Contract {
-    struct Ask(Contract);
-    impl Visitor for Ask {
-        fn visit<A: Runnable, L: Load<A>>(&mut self) {
-            self.0 = A::CONTRACT;
-        }
-    }
-    let mut ask = Ask(Contract::Register);
-    named(name, &mut ask);
-    ask.0
 }

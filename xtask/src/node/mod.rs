@@ -14,7 +14,7 @@ use crate::{
 };
 use anyhow::Context as _;
 use bench::{
-    algorithms::{Coordinator, NAMES, PlacedVisitor, placed},
+    algorithms::{Coordinator, PlacedVisitor, Registry, placed},
     baseline::Baseline,
 };
 use config::Config;
@@ -23,18 +23,18 @@ use net_quic::{Identity, node};
 use std::{fs, io::IsTerminal as _};
 
 /// The command.
-pub(crate) fn run(flags: &NodeFlags) -> anyhow::Result<u8> {
+pub(crate) fn run<R: Registry>(flags: &NodeFlags) -> anyhow::Result<u8> {
     let config = Config::read(&flags.config)?;
     if let Some(supervisor) = config.supervisor {
         crate::supervised::die_with(supervisor.process)?;
     }
     let baseline = Baseline::named(&config.algorithm);
-    if baseline.is_none() && !NAMES.contains(&config.algorithm.as_str()) {
+    if baseline.is_none() && !R::names().contains(&config.algorithm.as_str()) {
         return Err(refusal(format!(
             "{}: algorithm `{}` is none of {}",
             flags.config.display(),
             config.algorithm,
-            NAMES.join(", ")
+            R::names().join(", ")
         )));
     }
     log();
@@ -60,7 +60,7 @@ pub(crate) fn run(flags: &NodeFlags) -> anyhow::Result<u8> {
         parts: Some((config, identity)),
         result: Ok(DONE),
     };
-    if participants == 0 || !placed(&name, coordinator, participants, &mut run) {
+    if participants == 0 || !placed::<R>(&name, coordinator, participants, &mut run) {
         return Err(refusal(format!(
             "{}: {name} has no coordinator that could be {} here",
             flags.config.display(),

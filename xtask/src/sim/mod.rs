@@ -10,7 +10,7 @@ use crate::{
     progress::Progress,
 };
 use bench::{
-    algorithms::{Visitor, named},
+    algorithms::{Registry, Visitor},
     harness::Load,
 };
 use consensus_core::{
@@ -23,7 +23,7 @@ use seeds::Tally;
 use std::ops::Range;
 
 /// The command.
-pub(crate) fn command(flags: &SimFlags) -> anyhow::Result<u8> {
+pub(crate) fn command<R: Registry>(flags: &SimFlags) -> anyhow::Result<u8> {
     let settings = Settings {
         nodes: flags.nodes.map(usize::from),
         operations: flags.operations.into(),
@@ -32,13 +32,13 @@ pub(crate) fn command(flags: &SimFlags) -> anyhow::Result<u8> {
         ..Settings::default()
     };
     let mut all = Simulation::default();
-    for name in algorithms::chosen(&flags.algorithm)? {
+    for name in algorithms::chosen(&flags.algorithm, &R::names())? {
         let mut one = One {
             flags,
             settings: &settings,
             results: Vec::new(),
         };
-        named(name, &mut one);
+        R::named(name, &mut one);
         all.runs.append(&mut one.results);
     }
     if flags.json {

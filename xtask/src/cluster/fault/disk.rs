@@ -107,7 +107,7 @@ impl Striker {
                 // vouches for cannot be told from a torn one.
                 nodes.halt(*node).await?;
             }
-            let done = tamper(&spec.fault, &self.algorithm, &nodes.data(*node))?;
+            let done = tamper(&spec.fault, self, &nodes.data(*node))?;
             self.damaged.insert(*node);
             let words = refusal(*node, nodes).await?;
             self.note(fault, &format!("{done}; {words}"));

@@ -7,7 +7,10 @@ use super::{
     roles::{Roles, Victims},
     schedule::{Edge, Moment, Schedule},
 };
-use crate::cluster::{link::Links, nodes::Nodes, plan::Plan};
+use crate::{
+    algorithms::Catalogue,
+    cluster::{link::Links, nodes::Nodes, plan::Plan},
+};
 use anyhow::Context as _;
 use bench::report::json::FaultReport;
 use consensus_core::{
@@ -33,6 +36,7 @@ const SLICE: Duration = Duration::from_millis(5);
 pub(crate) struct Striker {
     pub(super) schedule: Schedule,
     pub(super) algorithm: String,
+    pub(super) catalogue: Catalogue,
     nodes: u16,
     links: Links,
     pub(super) victims: Victims,
@@ -50,10 +54,11 @@ pub(crate) struct Striker {
 
 impl Striker {
     /// Nothing has been done yet.
-    pub(crate) fn new(plan: &Plan, links: Links) -> Self {
+    pub(crate) fn new(plan: &Plan, links: Links, catalogue: Catalogue) -> Self {
         Self {
             schedule: plan.faults.clone(),
             algorithm: plan.name.clone(),
+            catalogue,
             nodes: plan.processes(),
             links,
             victims: Victims::default(),

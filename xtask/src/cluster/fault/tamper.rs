@@ -1,16 +1,11 @@
 //! What is done to the log of a node that does not run: bytes that rot, a block in the wrong place,
 //! a disk that is empty.
 
+use super::strike::Striker;
 use anyhow::{Context as _, anyhow};
-use bench::{
-    algorithms::{Visitor, named},
-    harness::Load,
-};
 use bytes::Bytes;
 use consensus_core::{
-    Wire as _,
     fault::{Fault, Part},
-    runtime::Runnable,
     storage::wal::{RecordPlace, places},
 };
 use std::{
@@ -31,13 +26,13 @@ const HARD_STATES: [&str; 6] = [
     "Elected",
 ];
 
-/// Damages the log in `dir`, where a node of `algorithm` that is down keeps it. Says what was done.
+/// Damages the log in `dir`, where a node that is down keeps it. Says what was done.
 ///
 /// # Errors
 /// When the log holds nothing that could be damaged so.
-pub(super) fn tamper(fault: &Fault, algorithm: &str, dir: &Path) -> anyhow::Result<String> {
+pub(super) fn tamper(fault: &Fault, striker: &Striker, dir: &Path) -> anyhow::Result<String> {
     match fault {
-        Fault::Rot(_, part) => rot(*part, algorithm, dir),
+        Fault::Rot(_, part) => rot(*part, striker, dir),
         Fault::Misdirect(_) => misdirect(dir),
         Fault::Wipe(_) => {
             fs::remove_dir_all(dir).with_context(|| format!("removing {}", dir.display()))?;
@@ -62,13 +57,13 @@ fn vouched(dir: &Path) -> anyhow::Result<Vec<RecordPlace>> {
     }
 }
 
-fn rot(part: Part, algorithm: &str, dir: &Path) -> anyhow::Result<String> {
+fn rot(part: Part, striker: &Striker, dir: &Path) -> anyhow::Result<String> {
     let records = vouched(dir)?;
     let place = match part {
         Part::Head => records.first(),
         Part::Middle => records.get(records.len() / 2),
         Part::Tail => records.last(),
-        Part::HardState => newest_hard_state(algorithm, &records)?,
+        Part::HardState => newest_hard_state(striker, &records)?,
     };
     let place = place.ok_or_else(|| anyhow!("no sealed record of {part:?} in the log"))?;
     let file = open(&place.file)?;
@@ -123,42 +118,18 @@ fn name(file: &Path) -> String {
 }
 
 fn newest_hard_state<'a>(
-    algorithm: &str,
+    striker: &Striker,
     records: &'a [RecordPlace],
 ) -> anyhow::Result<Option<&'a RecordPlace>> {
-    struct Search<'a> {
-        records: &'a [RecordPlace],
-        found: anyhow::Result<Option<&'a RecordPlace>>,
-    }
-    impl Visitor for Search<'_> {
-        fn visit<A: Runnable, L: Load<A>>(&mut self) {
-            for place in self.records.iter().rev() {
-                match is_hard_state::<A>(place) {
-                    Ok(false) => {}
-                    Ok(true) => {
-                        self.found = Ok(Some(place));
-                        return;
-                    }
-                    Err(error) => {
-                        self.found = Err(error);
-                        return;
-                    }
-                }
-            }
+    for place in records.iter().rev() {
+        let mut bytes = vec![0; usize::try_from(place.bytes)?];
+        open(&place.file)?.read_exact_at(&mut bytes, place.offset)?;
+        let text = striker
+            .catalogue
+            .record(&striker.algorithm, Bytes::from(bytes))?;
+        if HARD_STATES.iter().any(|word| text.starts_with(word)) {
+            return Ok(Some(place));
         }
     }
-    let mut search = Search {
-        records,
-        found: Ok(None),
-    };
-    named(algorithm, &mut search);
-    search.found
-}
-
-fn is_hard_state<A: Runnable>(place: &RecordPlace) -> anyhow::Result<bool> {
-    let mut bytes = vec![0; usize::try_from(place.bytes)?];
-    open(&place.file)?.read_exact_at(&mut bytes, place.offset)?;
-    let record = A::Record::decode(Bytes::from(bytes))?;
-    let text = format!("{record:?}");
-    Ok(HARD_STATES.iter().any(|word| text.starts_with(word)))
+    Ok(None)
 }
