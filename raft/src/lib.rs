@@ -15,8 +15,9 @@
 //! |---|---|---|
 //! | candidate | `RequestVote` (also as a pre-vote) | voters |
 //! | voter | `Vote` | candidate |
-//! | leader | `Append`, `Commit`, `Heartbeat`, `InstallSnapshot`, `TimeoutNow` | follower |
-//! | follower | `Appended`, `Conflict`, `Heard` | leader |
+//! | leader | `Append`, `Commit`, `Heartbeat`, `InstallSnapshot`, `TimeoutNow`, `ReadIndexed` | follower |
+//! | follower | `Appended`, `Conflict`, `Heard`, `ReadIndex` | leader |
+//! | anybody | `Removed` | whoever stands for election and was let go |
 //!
 //! # What must be on disk before what
 //!
@@ -34,15 +35,18 @@
 //!
 //! The five properties of the thesis's figure 3.2, and one vote a term over a node's whole life, stand
 //! in [`RaftInvariants`] and are judged after every step of every simulated run. Progress needs a
-//! majority that can talk to each other for longer than an election timeout. On real nodes the bytes of
-//! snapshots are not moved yet: there a log is kept whole.
+//! majority that can talk to each other for longer than an election timeout. Reads are linearizable at
+//! every node; one that does not lead asks the leader how far it must have applied.
 //!
 //! # Deviations from the paper
 //!
 //! - Heartbeats are messages of their own, numbered, and carry the commit index; a leader with nothing
 //!   to append announces a commit by itself, without an answer. A follower never commits beyond what an
 //!   append of the present leader has verified.
-//! - A leader whose disk has answered nothing for an election timeout steps down.
+//! - A leader whose disk has had a record waiting for an election timeout steps down, and does not
+//!   stand again before that record is on disk.
+//! - A removed node that never heard of it is told when it stands for election, and keeps quiet until a
+//!   leader is heard.
 //! - Several voters are changed at once by a joint configuration, a single one directly; neither before
 //!   an entry of the leader's own term is committed.
 //!

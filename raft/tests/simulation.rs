@@ -72,8 +72,9 @@ fn members_change_leaders_hand_over_and_reads_are_answered() {
         "TimeoutNow",
         "Restore(",
         "ReadReady",
+        "ReadIndexed", // at nodes that do not lead
     ];
-    let mut counts = [0_u64; 5];
+    let mut counts = [0_u64; 6];
     for seed in 0..40 {
         let outcome = run::<Raft>(seed, &traced);
         assert!(outcome.violation.is_none(), "{}", replay(&outcome));

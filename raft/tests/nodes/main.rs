@@ -1,6 +1,7 @@
 //! Raft on real nodes: sockets, certificates, disks.
 #![allow(clippy::unwrap_used)]
 
+mod clock;
 mod group;
 mod snapshots;
 mod status;

@@ -177,6 +177,50 @@ async fn a_node_whose_disk_hangs_says_so() {
     assert!(view.commit <= view.last && view.base <= view.commit);
 }
 
+/// A leader whose disk hangs leaves leadership to others, who go on, and follows them when its disk answers
+/// again. That a mere spike changes nothing is told by `slow_disk_keeps_leadership`, whose clock is not
+/// the wall's.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_leader_whose_disk_hangs_gives_way() {
+    let group = Group::new("leader-hangs");
+    let slots: [Slots; 3] = Default::default();
+    let disks: [HangingDisk; 3] = Default::default();
+    let mut nodes = Vec::new();
+    for (id, (slots, disk)) in (1..).zip(slots.iter().zip(&disks)) {
+        let files = Arc::new(disk.clone());
+        let node = group.start_with(id, slots, |settings| settings.files = files);
+        nodes.push(node.await.unwrap());
+    }
+    let mut session = group.session().await;
+    session.call("before").await.unwrap();
+    let ready = nodes[0].wait_until_ready().await.expect("it runs");
+    let first = ready.leadership.leader.expect("ready means led");
+    let hung = nodes.iter().position(|node| node.id() == first).unwrap();
+    disks[hung].hang(true);
+    // Something must be written for a hung disk to show.
+    let written = session.call(vec![b'w'; 100]).await;
+    assert!(written.is_ok(), "{written:?}");
+    let leads = |place: usize| {
+        let view = nodes[place].status().log.expect("a log");
+        view.role == LogRole::Leader
+    };
+    until("another leads", || {
+        !leads(hung) && (0..3).any(|place| place != hung && leads(place))
+    })
+    .await;
+    for number in 0..10_u8 {
+        session.call(vec![number; 100]).await.unwrap();
+    }
+    assert!(!leads(hung), "it does not want it back");
+    disks[hung].hang(false);
+    until("it has what the others have", || {
+        let state = |place: usize| slots[place].0.lock().unwrap().clone();
+        state(hung) == state((hung + 1) % 3)
+    })
+    .await;
+    drop(disks);
+}
+
 /// Back-pressure is an answer that can be waited on.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_full_queue_is_refused_and_has_room_again() {
