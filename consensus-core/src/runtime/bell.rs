@@ -1,7 +1,8 @@
 //! How producers wake the one task that consumes: a wake a sleep, not a wake an item.
 
+use alloc::task::Wake;
 use std::sync::{
-    Mutex, MutexGuard, PoisonError,
+    Arc, Mutex, MutexGuard, PoisonError,
     atomic::{AtomicBool, Ordering::SeqCst},
 };
 use tokio::sync::Notify;
@@ -39,6 +40,16 @@ impl Bell {
     /// Sleeps until somebody rings. May return without a reason.
     pub(super) async fn heard(&self) {
         self.notify.notified().await;
+    }
+}
+
+impl Wake for Bell {
+    fn wake(self: Arc<Self>) {
+        self.ring();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.ring();
     }
 }
 

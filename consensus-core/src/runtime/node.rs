@@ -21,6 +21,7 @@ use crate::{
     storage::{Disk, DiskFailure, Recovered},
 };
 use alloc::{boxed::Box, collections::VecDeque, string::String, sync::Arc, vec::Vec};
+use core::task::Waker;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use tokio::{sync::watch, task::JoinHandle};
 
@@ -168,7 +169,7 @@ pub fn start<A: Runnable, T: Transport<A::Message>>(
 /// Outside a tokio runtime.
 pub fn start_with<A: Runnable, T: Transport<A::Message>>(
     parts: NodeParts<A, T>,
-    service: Box<dyn Service<A> + Send>,
+    mut service: Box<dyn Service<A> + Send>,
     snapshots: Option<Snapshots>,
 ) -> Result<Running<A>, NodeError> {
     let node = parts.node;
@@ -185,6 +186,7 @@ pub fn start_with<A: Runnable, T: Transport<A::Message>>(
         Placement::Together => Arc::clone(&bell),
         Placement::Apart => Arc::default(),
     };
+    service.woken_by(Waker::from(Arc::clone(&service_bell)));
     let handle = Handle::new(
         Arc::clone(&service_bell),
         parts.reports.clone(),

@@ -5,11 +5,12 @@ use super::{
     Answer, Call, CallId, Outbox, Refusal, Service,
     bank::{Bank, Resource, Votes},
     locks::LockPolicy,
+    waiting::Waiting,
 };
 use crate::{
     NodeId, Protocol, Sequence, Time, Token,
     bank::{Operation, Outcome, Work},
-    contract::atomic_commit::{self, AbortReason, Event, Kept, Reason, Request, Transaction},
+    contract::atomic_commit::{self, AbortReason, Event, Kept, Request, Transaction},
     kv::encode,
     wire::Wire,
 };
@@ -57,10 +58,7 @@ impl Limits {
 pub struct CommitService {
     coordinator: Option<NodeId>,
     bank: Bank,
-    calls_max: usize,
-    next_token: u64,
-    waiting: BTreeMap<Token, CallId>,
-    started: BTreeMap<Token, Transaction>,
+    waiting: Waiting,
     blocked: BTreeMap<Transaction, Vec<NodeId>>,
     damaged: BTreeMap<Transaction, atomic_commit::Outcome>,
 }
@@ -72,10 +70,7 @@ impl CommitService {
         Self {
             coordinator,
             bank,
-            calls_max,
-            next_token: 0,
-            waiting: BTreeMap::new(),
-            started: BTreeMap::new(),
+            waiting: Waiting::new(calls_max),
             blocked: BTreeMap::new(),
             damaged: BTreeMap::new(),
         }
@@ -107,6 +102,9 @@ impl CommitService {
         note: &Bytes,
         out: &mut Outbox<P>,
     ) {
+        let Some(token) = self.waiting.enter(id) else {
+            return out.answer(id, Answer::Refused(Refusal::Busy));
+        };
         let mut parts: BTreeMap<NodeId, Work> = BTreeMap::new();
         for update in updates {
             parts
@@ -119,9 +117,6 @@ impl CommitService {
                 .updates
                 .push(*update);
         }
-        self.next_token += 1;
-        let token = Token(self.next_token);
-        self.waiting.insert(token, id);
         let work = parts
             .into_iter()
             .map(|(node, work)| (node, work.encode()))
@@ -161,24 +156,15 @@ impl CommitService {
         reason: AbortReason,
         out: &mut Outbox<P>,
     ) {
-        self.started.remove(&token);
-        let Some(id) = self.waiting.remove(&token) else {
+        let Some(id) = self.waiting.end(token) else {
             return;
         };
         let outcome = match outcome {
             atomic_commit::Outcome::Commit => Outcome::Committed { transaction },
-            atomic_commit::Outcome::Abort => {
-                let reason = match reason {
-                    AbortReason::VotedNo { reason, .. } => reason,
-                    AbortReason::Timeout { .. } => Bytes::from_static(b"timeout"),
-                    AbortReason::Asked => Bytes::from_static(b"asked"),
-                    AbortReason::None | AbortReason::Recovery => Bytes::from_static(b"recovery"),
-                };
-                Outcome::Aborted {
-                    transaction,
-                    reason,
-                }
-            }
+            atomic_commit::Outcome::Abort => Outcome::Aborted {
+                transaction,
+                reason: words(reason),
+            },
         };
         out.answer(id, Answer::Done(encode(&outcome)));
     }
@@ -194,9 +180,6 @@ where
             return out.answer(call.id, Answer::Done(Bytes::new()));
         }
         match Operation::decode(call.body) {
-            Ok(Operation::Transfer { .. }) if self.waiting.len() >= self.calls_max => {
-                out.answer(call.id, Answer::Refused(Refusal::Busy));
-            }
             Ok(Operation::Transfer { age, updates, note }) => {
                 self.begin(call.id, age, &updates, &note, out);
             }
@@ -217,11 +200,12 @@ where
     fn event(&mut self, _now: Time, event: Event, out: &mut Outbox<P>) {
         let mut votes = Votes::new();
         match event {
-            Event::Started { token, transaction } if self.waiting.contains_key(&token) => {
-                self.started.insert(token, transaction);
+            Event::Started { token, transaction } => {
+                // Its client may have gone before it had a name.
+                if !self.waiting.started(token, transaction) {
+                    out.requests.push(Request::Abort { transaction });
+                }
             }
-            // Its client has gone before it had a name.
-            Event::Started { transaction, .. } => out.requests.push(Request::Abort { transaction }),
             Event::Prepare { transaction, work } => {
                 self.bank.prepare(transaction, work, &mut votes);
                 Self::vote(votes, out);
@@ -245,14 +229,8 @@ where
                 self.ended(token, transaction, outcome, reason, out);
             }
             Event::Rejected { token, reason } => {
-                if let Some(id) = self.waiting.remove(&token) {
-                    let refusal = match reason {
-                        Reason::Busy => Refusal::Busy,
-                        Reason::BadParticipants => Refusal::Malformed,
-                        Reason::NotCoordinator { hint } => {
-                            Refusal::NotLeader(hint.or(self.coordinator))
-                        }
-                    };
+                let refused = self.waiting.reject(token, reason, self.coordinator);
+                if let Some((id, refusal)) = refused {
                     out.answer(id, Answer::Refused(refusal));
                 }
             }
@@ -274,16 +252,18 @@ where
     /// Gives the transaction up, if it is not decided yet: its client no longer waits, and its locks
     /// should not either.
     fn abandon(&mut self, _now: Time, id: CallId, out: &mut Outbox<P>) {
-        let found = self
-            .waiting
-            .iter()
-            .find(|(_, call)| **call == id)
-            .map(|(token, _)| *token);
-        if let Some(token) = found {
-            self.waiting.remove(&token);
-            if let Some(transaction) = self.started.remove(&token) {
-                out.requests.push(Request::Abort { transaction });
-            }
+        if let Some(transaction) = self.waiting.leave(id) {
+            out.requests.push(Request::Abort { transaction });
         }
+    }
+}
+
+/// Why a transaction was aborted, as clients are told.
+pub(super) fn words(reason: AbortReason) -> Bytes {
+    match reason {
+        AbortReason::VotedNo { reason, .. } => reason,
+        AbortReason::Timeout { .. } => Bytes::from_static(b"timeout"),
+        AbortReason::Asked => Bytes::from_static(b"asked"),
+        AbortReason::None | AbortReason::Recovery => Bytes::from_static(b"recovery"),
     }
 }

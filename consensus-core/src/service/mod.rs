@@ -6,6 +6,7 @@
 
 pub mod atomic_commit;
 pub mod bank;
+pub mod external;
 pub mod key_value;
 pub mod locks;
 mod manage;
@@ -13,6 +14,7 @@ pub mod register;
 pub mod replicated_log;
 mod snapshot;
 mod unrest;
+mod waiting;
 
 pub use manage::{Group, Manage};
 pub use snapshot::{Chunks, SnapshotOrder, SnapshotReport};
@@ -21,6 +23,7 @@ pub use unrest::Unrest;
 use crate::{ClientId, Index, NodeId, Protocol, Sequence, Time};
 use alloc::{boxed::Box, vec::Vec};
 use bytes::Bytes;
+use core::task::Waker;
 
 /// Ties an answer to a call within one run of a node.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
@@ -132,6 +135,13 @@ impl<P: Protocol> Outbox<P> {
 /// Its state is volatile unless it says otherwise: after a restart the driver makes a new one and
 /// the protocol tells it again what it needs to know.
 pub trait Service<P: Protocol> {
+    /// How to be woken by somebody outside the node who has something for this service: after that
+    /// its [`next_wake`](Self::next_wake) is asked again. Called once, first, by drivers that run in
+    /// real time.
+    fn woken_by(&mut self, waker: Waker) {
+        let _ = waker;
+    }
+
     /// A client asks. The answer may come now, later, or (after a crash) never.
     fn call(&mut self, now: Time, call: Call, out: &mut Outbox<P>);
 
