@@ -24,7 +24,10 @@
 use crate::node::{self, Durability, LogProtocol, ReplicaNode, Settings, StartError};
 use crate::{Client, ClusterCa, Identity, Limits, NetError, Role};
 use consensus_core::{
-    ClusterId, NodeId, StateMachine, runtime, service::replicated_log, storage::wal::FormatError,
+    ClusterId, NodeId, StateMachine,
+    runtime::{self, Runnable},
+    service::replicated_log,
+    storage::wal::FormatError,
 };
 use std::{
     collections::BTreeMap,
@@ -148,7 +151,7 @@ impl Site {
     ///
     /// # Errors
     /// When its certificate cannot be read.
-    pub fn settings<A: LogProtocol>(&self, node: NodeId) -> Result<Settings<A>, NetError> {
+    pub fn settings<A: Runnable>(&self, node: NodeId) -> Result<Settings<A>, NetError> {
         let identity = self.identity(Role::Node(node))?;
         let cluster = identity.name().cluster;
         let members = self.addresses.clone();

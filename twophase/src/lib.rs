@@ -129,11 +129,14 @@
 //! # Reading order
 //!
 //! `config` · `message` · `record` · `node` (an input's way to a verb) · `coordinator` · `participant` ·
-//! `termination` · `recovery` · `garbage` · `status` · `invariant` · `algorithm`.
+//! `termination` · `recovery` · `garbage` · `status` · `invariant` · `algorithm`. Apart from all of them,
+//! and only with the feature of its name: `postgres`, a participant's database.
 #![no_std]
 #![forbid(unsafe_code)]
 
 extern crate alloc;
+#[cfg(feature = "postgres")]
+extern crate std;
 
 /// Whether the named bug is planted: false in any build without the feature `faults`.
 macro_rules! planted {
@@ -154,6 +157,8 @@ mod invariant;
 mod message;
 mod node;
 mod participant;
+#[cfg(feature = "postgres")]
+pub mod postgres;
 mod record;
 mod recovery;
 mod status;

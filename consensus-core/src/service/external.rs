@@ -5,7 +5,9 @@
 //! [`Ask`] and are answered by [`Told`]. What the work of a participant means is the resource's
 //! affair.
 
-use super::{Answer, Call, CallId, Outbox, Refusal, Service, atomic_commit::words, waiting::Waiting};
+use super::{
+    Answer, Call, CallId, Outbox, Refusal, Service, atomic_commit::words, waiting::Waiting,
+};
 use crate::{
     NodeId, Protocol, Sequence, Time, Token, codec,
     contract::atomic_commit::{Event, Outcome, Request, Transaction, Vote},
