@@ -121,7 +121,11 @@ impl<A: Algorithm> Host<A> {
                     continue;
                 }
                 (SnapshotOrder::Open { manifest }, Some(keeper)) => match keeper.open(&manifest) {
-                    Ok(chunks) => SnapshotReport::Opened { manifest, chunks },
+                    Ok(chunks) => {
+                        let report = SnapshotReport::Opened { manifest, chunks };
+                        set_aside(|| self.service.snapshot(now, report, &mut self.outbox));
+                        continue;
+                    }
                     Err(reason) => {
                         self.broken = Some(reason);
                         return;
@@ -253,6 +257,18 @@ impl<A: Algorithm> Host<A> {
             way_back.answer(answer);
         }
         self.counters.calls_open.set(self.open.count as u64);
+    }
+}
+
+/// Long work: a state is read from a disk. What else waits for this thread goes to others meanwhile, where
+/// there are any.
+fn set_aside(work: impl FnOnce()) {
+    use tokio::runtime::{Handle, RuntimeFlavor};
+    let flavor = Handle::try_current().map(|runtime| runtime.runtime_flavor());
+    if matches!(flavor, Ok(RuntimeFlavor::MultiThread)) {
+        tokio::task::block_in_place(work);
+    } else {
+        work();
     }
 }
 
