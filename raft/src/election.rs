@@ -399,7 +399,7 @@ impl Raft {
         }
         match &mut self.role {
             Role::Leader(leader) => {
-                if let Some(waiting) = &mut leader.waiting {
+                if let Some((waiting, _)) = &mut leader.waiting {
                     waiting.settle(lsn);
                 }
                 if let Some(own) = leader.unsynced.settle_newest(lsn) {
@@ -467,19 +467,22 @@ impl Raft {
     /// only when it is asked.
     const IDLE_CHECKS: u8 = 8;
 
-    /// Once an election timeout: a leader that does not hear from a quorum [Ongaro14 §6.2], or whose
-    /// own disk has had a record waiting all that time, leaves leadership to others.
+    /// Once an election timeout: a leader that does not hear from a quorum [Ongaro14 §6.2] leaves
+    /// leadership to others. So does one whose own disk has had a record waiting for the longest election
+    /// timeout: disks stall for the shortest now and then, and another leader's may be no better.
     pub(crate) fn on_check_quorum(&mut self, effects: &mut Effects<Self>) {
         let shortest = *self.config.election_timeout.start();
         let (node, commit) = (self.config.node, self.commit);
         let Role::Leader(leader) = &mut self.role else {
             return;
         };
-        if let Some(waiting) = leader.waiting.take()
-            && !waiting.is_durable()
-        {
-            self.hung = Some(waiting);
-            return self.resign(effects);
+        leader.waiting = leader.waiting.filter(|(record, _)| !record.is_durable());
+        if let Some((record, checks)) = &mut leader.waiting {
+            *checks += 1;
+            if shortest * *checks >= *self.config.election_timeout.end() {
+                self.hung = Some(*record);
+                return self.resign(effects);
+            }
         }
         leader.idle += 1;
         if leader.idle >= Self::IDLE_CHECKS {
@@ -487,7 +490,8 @@ impl Raft {
         }
         let (last, durable) = (effects.last(), effects.durable());
         if last > durable {
-            leader.waiting = Some(Since::new(last, durable));
+            let noted = (Since::new(last, durable), 0);
+            leader.waiting.get_or_insert(noted);
             leader.idle = 0;
         }
         let active: Vec<NodeId> = leader

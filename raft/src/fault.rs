@@ -30,11 +30,16 @@ pub enum Fault {
     /// The application is told of a restored snapshot only when it is recorded, and of the entry after
     /// it before that.
     CommitOvertakesSnapshot,
+    /// A leader answers another node's question about reads without asking anybody whether it still
+    /// leads [Ongaro14 §6.4].
+    AnswersUnconfirmed,
+    /// A node takes the answer to a question of its last run for one to a question of this one.
+    AnswersAcrossRuns,
 }
 
 impl Fault {
     /// All of them.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 12] = [
         Self::VoteBeforeDisk,
         Self::TermAndVoteApart,
         Self::OwnAckBeforeSync,
@@ -45,5 +50,7 @@ impl Fault {
         Self::ReadBeforeOwnCommit,
         Self::LeadsBeforeDisk,
         Self::CommitOvertakesSnapshot,
+        Self::AnswersUnconfirmed,
+        Self::AnswersAcrossRuns,
     ];
 }

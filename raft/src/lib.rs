@@ -43,8 +43,8 @@
 //! - Heartbeats are messages of their own, numbered, and carry the commit index; a leader with nothing
 //!   to append announces a commit by itself, without an answer. A follower never commits beyond what an
 //!   append of the present leader has verified.
-//! - A leader whose disk has had a record waiting for an election timeout steps down, and does not
-//!   stand again before that record is on disk.
+//! - A leader whose disk has had a record waiting for the longest election timeout steps down, and does
+//!   not stand again before that record is on disk.
 //! - A removed node that never heard of it is told when it stands for election, and keeps quiet until a
 //!   leader is heard.
 //! - Several voters are changed at once by a joint configuration, a single one directly; neither before

@@ -49,8 +49,8 @@ pub(crate) struct Leader {
     /// Payload bytes proposed and not committed.
     pub(crate) uncommitted_bytes: usize,
     pub(crate) reads: Reads,
-    /// A record that waited for the disk when the quorum was last checked.
-    pub(crate) waiting: Option<Since>,
+    /// A record that waits for the disk, and for how many checks of the quorum it has.
+    pub(crate) waiting: Option<(Since, u32)>,
     /// Quorum checks since the own disk last had something to do.
     pub(crate) idle: u8,
     /// The heir, while leadership is handed over.

@@ -138,6 +138,9 @@ impl Raft {
             let why = Early::LeaseHolds;
             return self.answer_read(reader, commit, why, effects);
         }
+        if planted!(self.config, AnswersUnconfirmed) && matches!(reader, Reader::Peer(..)) {
+            return self.answer_read(reader, commit, Early::QuorumHolds, effects);
+        }
         if planted!(self.config, ReadBeforeOwnCommit) {
             leader.reads.may_serve = true;
         }
@@ -296,7 +299,7 @@ impl Raft {
         index: Index,
         effects: &mut Effects<Self>,
     ) {
-        if boot != self.config.boot() {
+        if boot != self.config.boot() && !planted!(self.config, AnswersAcrossRuns) {
             return;
         }
         while let Some((token, asked)) = self.forwarded.waiting.front().copied()

@@ -100,6 +100,11 @@ fn every_scenario_catches_its_bug() {
         ),
         (Fault::LeadsBeforeDisk, "rf95_a_term_led_twice"),
         (
+            Fault::AnswersUnconfirmed,
+            "rf54_a_deposed_leader_helps_nobody",
+        ),
+        (Fault::AnswersAcrossRuns, "rf54_an_answer_to_an_earlier_run"),
+        (
             Fault::CommitOvertakesSnapshot,
             "rf96_commit_overtakes_a_snapshot",
         ),

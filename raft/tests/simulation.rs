@@ -177,7 +177,7 @@ mod planted {
 
     /// How many seeds each planted bug may survive. The others need an order of events that is rare
     /// at random, and that scenarios tell.
-    const BOUNDS: [(Fault, u64); 7] = [
+    const BOUNDS: [(Fault, u64); 8] = [
         (Fault::VoteBeforeDisk, 200),
         (Fault::TermAndVoteApart, 20),
         (Fault::OwnAckBeforeSync, 20),
@@ -185,6 +185,7 @@ mod planted {
         (Fault::ShorterAppendTruncates, 20),
         (Fault::CommitsUnverified, 60),
         (Fault::ReadBeforeOwnCommit, 150),
+        (Fault::AnswersUnconfirmed, 60),
     ];
 
     #[test]
