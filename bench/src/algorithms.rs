@@ -143,10 +143,13 @@ pub trait PlacedVisitor {
 
 /// Visits the algorithm that `R` calls `name`, with `coordinator` beside `participants`, which are numbered from
 /// 1; false when there is none, or when its coordinator cannot be there.
+///
+/// A replicated log takes a snapshot every `snapshot_bytes` of commands; never when that is zero.
 pub fn placed<R: Registry>(
     name: &str,
     coordinator: Coordinator,
     participants: u16,
+    snapshot_bytes: usize,
     visitor: &mut impl PlacedVisitor,
 ) -> bool {
     struct Plain<'a, V>(&'a mut V);
@@ -157,6 +160,18 @@ pub fn placed<R: Registry>(
     }
     let after = Some(NodeId(participants + 1));
     match (name, coordinator) {
+        (<raft::Raft as Algorithm>::NAME, Coordinator::Together) => {
+            visitor.visit::<raft::Raft>(raft::Options {
+                snapshot_bytes,
+                ..Default::default()
+            })
+        }
+        (<multipaxos::MultiPaxos as Algorithm>::NAME, Coordinator::Together) => {
+            visitor.visit::<multipaxos::MultiPaxos>(multipaxos::Options {
+                snapshot_bytes,
+                ..Default::default()
+            })
+        }
         (_, Coordinator::Together) => return R::named(name, &mut Plain(visitor)),
         ("twophase", Coordinator::Apart) => {
             visitor.visit::<twophase::TwoPhase>(twophase::Options {
@@ -203,10 +218,10 @@ mod tests {
             Coordinator::Apart,
             Coordinator::Replicated,
         ] {
-            assert!(placed::<Shipped>("twophase", coordinator, 3, &mut count));
+            assert!(placed::<Shipped>("twophase", coordinator, 3, 0, &mut count));
             let together = coordinator == Coordinator::Together;
             assert_eq!(
-                placed::<Shipped>("raft", coordinator, 3, &mut count),
+                placed::<Shipped>("raft", coordinator, 3, 0, &mut count),
                 together
             );
         }

@@ -38,6 +38,30 @@
 //! majority that can talk to each other for longer than an election timeout. Reads are linearizable at
 //! every node; one that does not lead asks the leader how far it must have applied.
 //!
+//! # Changing members
+//!
+//! A newcomer is taken in as a learner, catches up by log or snapshot, and is promoted; whoever is to go
+//! is removed, the leader included. On real nodes every member finds the newcomer by its *context* in
+//! the log, which is its address (`net_quic::member`), and takes no other disk for it than the one that
+//! was taken in:
+//!
+//! ```no_run
+//! use consensus_core::{NodeId, runtime::{ManageError, Management}};
+//! use std::time::Duration;
+//!
+//! # async fn replace(client: &net_quic::Client, disk: consensus_core::DiskId) -> Result<(), ManageError> {
+//! let patience = Duration::from_secs(60);
+//! // `client` has an operator's certificate; a node's own `handle()` will do where it leads. Node 4 was
+//! // started with `Settings::joins`, and its disk formatted by `net_quic::node::init`.
+//! let four = net_quic::member(NodeId(4), disk, "10.0.0.4:7000".parse().expect("an address"));
+//! client.add_learner(four, patience).await?;
+//! client.promote(NodeId(4), patience).await?; // waits until it has caught up
+//! client.remove(NodeId(1), patience).await?;
+//! client.transfer_leadership(Some(NodeId(4)), patience).await?;
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! # Deviations from the paper
 //!
 //! - Heartbeats are messages of their own, numbered, and carry the commit index; a leader with nothing

@@ -158,8 +158,8 @@ impl Raft {
         Ok(next)
     }
 
-    /// A learner may vote when it lacks no more than what one window can carry: a voter far behind
-    /// would stall the quorum [Ongaro14 §4.2.1].
+    /// A learner may vote when it lacks no more than what one window can carry, and has shown that it
+    /// runs at all: a voter far behind would stall the quorum [Ongaro14 §4.2.1].
     fn is_caught_up(&self, node: NodeId) -> bool {
         let Role::Leader(leader) = &self.role else {
             return false;
@@ -167,6 +167,7 @@ impl Raft {
         leader.progress.iter().any(|p| {
             p.peer == node
                 && p.active
+                && p.matched > Index::ZERO
                 && p.matched.0 + self.config.inflight_appends_max as u64 >= self.log.last().0
         })
     }

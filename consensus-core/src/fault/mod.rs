@@ -99,6 +99,14 @@ kinds! {
     Garbage "garbage",
     /// A peer sends a message byte by byte.
     Slowloris "slowloris",
+    /// A new node joins, and votes once it has caught up. Not a fault, and as good an occasion for one.
+    Add "add",
+    /// A member is let go and stopped.
+    Remove "remove",
+    /// A member whose disk is lost or damaged comes back with an empty one.
+    Readmit "readmit",
+    /// Leadership is handed over.
+    Transfer "transfer",
 }
 
 impl fmt::Display for FaultKind {
@@ -250,6 +258,11 @@ pub enum Fault {
     Badcert(Target, BadCertificate),
     Garbage(Target),
     Slowloris(Target),
+    Add(Target),
+    Remove(Target),
+    Readmit(Target),
+    /// To this node; by the leader to whoever is best placed.
+    Transfer(Target),
 }
 
 /// When a fault strikes.
@@ -342,6 +355,10 @@ impl Fault {
             Self::Badcert(..) => FaultKind::Badcert,
             Self::Garbage(..) => FaultKind::Garbage,
             Self::Slowloris(..) => FaultKind::Slowloris,
+            Self::Add(..) => FaultKind::Add,
+            Self::Remove(..) => FaultKind::Remove,
+            Self::Readmit(..) => FaultKind::Readmit,
+            Self::Transfer(..) => FaultKind::Transfer,
         }
     }
 
@@ -369,7 +386,11 @@ impl Fault {
             | Self::Wipe(target)
             | Self::Badcert(target, _)
             | Self::Garbage(target)
-            | Self::Slowloris(target) => Some(*target),
+            | Self::Slowloris(target)
+            | Self::Add(target)
+            | Self::Remove(target)
+            | Self::Readmit(target)
+            | Self::Transfer(target) => Some(*target),
             Self::Drop(_)
             | Self::Dup(_)
             | Self::Reorder(_)
@@ -417,6 +438,10 @@ mod tests {
             "badcert:2/wrong-id",
             "garbage:participant",
             "slowloris:coordinator",
+            "add:6@2s",
+            "remove:leader@3s",
+            "readmit:2@4s",
+            "transfer:leader@2s",
         ] {
             let spec: FaultSpec = text.parse().unwrap_or_else(|e| panic!("{text}: {e}"));
             assert_eq!(spec.to_string(), text);
@@ -458,5 +483,6 @@ mod tests {
         says("powerloss:2", "write `powerloss@3s`");
         says("eio:2@0", "`0` is no time");
         says("slow:2×0", "write `slow:2×10`");
+        says("add:leader@2s", "write `add:6@2s`");
     }
 }

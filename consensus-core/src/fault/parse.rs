@@ -131,6 +131,13 @@ fn fault(kind: FaultKind, text: &str) -> Result<Fault, FaultError> {
         }
         FaultKind::Garbage => Fault::Garbage(target("garbage:2")?),
         FaultKind::Slowloris => Fault::Slowloris(target("slowloris:2")?),
+        FaultKind::Add => match target("add:6@2s")? {
+            new @ Target::Node(_) => Fault::Add(new),
+            _ => return Err(misfit("add:6@2s")),
+        },
+        FaultKind::Remove => Fault::Remove(target("remove:2@3s")?),
+        FaultKind::Readmit => Fault::Readmit(target("readmit:2@4s")?),
+        FaultKind::Transfer => Fault::Transfer(target("transfer:leader@2s")?),
     })
 }
 

@@ -154,6 +154,29 @@ pub trait Management: Sync {
         patiently(self, MemberChange::Remove(node), within)
     }
 
+    /// Takes a member in anew whose disk is lost or damaged, under a disk newly formatted: removes it,
+    /// then takes it in as a learner. **Only after this has returned may the node start**; then
+    /// [`promote`](Self::promote) it.
+    ///
+    /// # Errors
+    /// [`ManageError`]. After [`ManageError::Unknown`] it may be removed and not taken in; repeat it.
+    fn readmit(
+        &self,
+        member: Member,
+        within: Duration,
+    ) -> impl Future<Output = Result<Index, ManageError>> + Send {
+        async move {
+            let until = Instant::now() + within;
+            match self.remove(member.node, within).await {
+                // It is no member any more: an earlier attempt got so far.
+                Ok(_) | Err(ManageError::Impossible) => {}
+                Err(error) => return Err(error),
+            }
+            let left = until.saturating_duration_since(Instant::now());
+            self.add_learner(member, left).await
+        }
+    }
+
     /// Hands leadership to a voter, or to the best placed, and waits until it leads; who does.
     ///
     /// # Errors
@@ -174,12 +197,18 @@ async fn patiently<G: Management + ?Sized>(
     within: Duration,
 ) -> Result<Index, ManageError> {
     let until = Instant::now() + within;
+    let mut refused = None;
     loop {
         let left = until.saturating_duration_since(Instant::now());
         let asked = group.change_members(vec![change.clone()], left);
         match asked.await {
             Err(error) if error.is_passing() && Instant::now() + PAUSE < until => {
+                refused = Some(error);
                 sleep(PAUSE).await;
+            }
+            // There was no time left to find the leader; why it refused before says more.
+            Err(ManageError::NotLeader(None)) if refused.is_some() => {
+                return Err(refused.unwrap_or(ManageError::Unknown));
             }
             ended => return ended,
         }

@@ -34,8 +34,8 @@ use crate::{
 };
 use bytes::Bytes;
 use consensus_core::{
-    Boot, ClientId, ClusterId, Contract, DiskId, GroupId, Members, NodeId, QuorumError, Sequence,
-    Wire,
+    Boot, ClientId, ClusterId, Contract, DiskId, GroupId, Index, Members, NodeId, QuorumError,
+    Sequence, Wire,
     runtime::{
         self, Counts, Handle, Inbox, NodeError, NodeParts, Reports, Runnable, Running,
         SnapshotReports, Snapshots, Status,
@@ -46,6 +46,10 @@ use consensus_core::{
 };
 use rand::{TryRng, rngs::SysRng};
 use std::{collections::BTreeMap, fmt, io, net::SocketAddr, path::Path, sync::Arc, time::Duration};
+use tokio::time::timeout;
+
+/// A leader that shuts down waits no longer than this for another to lead.
+const HAND_OVER: Duration = Duration::from_millis(500);
 
 /// The one group of a node that runs one algorithm.
 const GROUP: GroupId = GroupId(0);
@@ -63,10 +67,9 @@ pub struct Settings<A: Runnable> {
     /// now is said by the group's own log, and where they are by the members' contexts in it (see
     /// [`member`](crate::member)) or by [`RunningNode::set_addresses`].
     pub members: BTreeMap<NodeId, SocketAddr>,
-    /// This node did not found the group: it follows once the group has taken it in as a learner
-    /// ([`Management`](consensus_core::runtime::Management)). Only for groups with a replicated log.
-    /// Default false.
-    pub joins: bool,
+    /// Whether the group takes this node in, rather than having been founded with it. Default: it
+    /// founded it.
+    pub joins: Joins,
     /// Nodes besides the founders that a node which joins, or comes back after the others have
     /// changed, may turn to. Default none: those with lower ids, which it has to dial, must be founders
     /// then.
@@ -88,6 +91,28 @@ pub struct Settings<A: Runnable> {
     pub link: Option<LinkControl>,
 }
 
+/// How a node came to its group. Said anew, and the same, at each of its starts.
+///
+/// Only groups with a replicated log take anybody in; by whom and how, see
+/// [`Management`](consensus_core::runtime::Management). Whoever is taken in follows, and votes when the
+/// log says so.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Joins {
+    /// It is one of those that founded it.
+    #[default]
+    Founds,
+    /// The group has never had a node of this number. It may start before it is taken in.
+    New,
+    /// The group has had a node of this number, whose disk is lost or damaged. That one was
+    /// [removed](consensus_core::runtime::Management::remove); then this one, with a disk newly
+    /// [formatted](init), was [taken in as a learner](consensus_core::runtime::Management::add_learner),
+    /// by this entry of the log.
+    ///
+    /// **Never start it before that**: it has forgotten what its disk had promised, and until the group
+    /// has gone on without it, its word could be counted for a leader of the past.
+    Again(Index),
+}
+
 impl<A: Runnable> Settings<A> {
     /// Defaults for everything that has one. Nothing survives a crash until `durability` says so:
     /// a folder is the operator's to name.
@@ -103,7 +128,7 @@ impl<A: Runnable> Settings<A> {
             node,
             identity,
             members,
-            joins: false,
+            joins: Joins::Founds,
             contacts: BTreeMap::new(),
             listen: None,
             durability: Durability::Memory,
@@ -214,16 +239,20 @@ pub async fn start_with<A: Runnable>(
     service: impl FnOnce(&A::Options, &Members, NodeId, Boot) -> Box<dyn Service<A> + Send>,
 ) -> Result<RunningNode<A>, StartError> {
     let node = settings.node;
-    let members = Members::new(settings.members.keys().copied());
+    let founders = settings.members.keys().copied();
+    let founders = founders.filter(|founder| settings.joins == Joins::Founds || *founder != node);
+    let members = Members::new(founders);
     let members = members.map_err(|source| StartError::Members {
         node,
         source: Some(source),
     })?;
     let own = settings.listen.or(settings.members.get(&node).copied());
-    let may_start = if settings.joins {
-        A::CONTRACT == Contract::ReplicatedLog
-    } else {
-        members.contains(node)
+    let may_start = match settings.joins {
+        Joins::Founds => members.contains(node),
+        Joins::New => {
+            A::CONTRACT == Contract::ReplicatedLog && !settings.members.contains_key(&node)
+        }
+        Joins::Again(_) => A::CONTRACT == Contract::ReplicatedLog,
     };
     let Some(address) = own.filter(|_| may_start) else {
         return Err(StartError::Members { node, source: None });
@@ -408,12 +437,18 @@ impl<A: Runnable> RunningNode<A> {
         self.running.wait().await
     }
 
-    /// Refuses new calls, lets open ones end or answers them with *unknown*, syncs and seals the log,
+    /// Hands leadership over if this node leads a replicated log, so that nobody has to miss it first;
+    /// refuses new calls, lets open ones end or answers them with *unknown*, syncs and seals the log,
     /// and says good-bye.
     ///
     /// # Errors
     /// What broke before or while shutting down.
     pub async fn shutdown(self) -> Result<(), NodeError> {
+        if self.running.status().leader == Some(self.id()) {
+            // Whoever cannot lead elsewhere is missed for an election timeout, as after a crash.
+            let handed = self.running.handle().manage(Manage::Transfer(None));
+            let _ = timeout(HAND_OVER, handed).await;
+        }
         let ended = self.running.shutdown().await;
         self.endpoint.close().await;
         ended

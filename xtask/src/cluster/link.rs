@@ -53,9 +53,10 @@ impl Links {
         Ok(Self(links))
     }
 
-    /// What a node is told when it starts.
+    /// What a node is told when it starts; nothing, if it joins later.
     pub(crate) fn of(&self, node: NodeId) -> &[String] {
-        &self.0[usize::from(node.0) - 1]
+        let links = self.0.get(usize::from(node.0) - 1);
+        links.map_or(&[], Vec::as_slice)
     }
 
     /// Whether every link is as the machine has it.

@@ -149,10 +149,17 @@ async fn drive(
         let at = load.now().saturating_sub(plan.window.warmup);
         // Where every node decides for itself, the one that most clients talk to.
         let favourite = (load.contract == Contract::Register).then(|| load.router.preferred());
+        let takes_a_while = striker.is_of_members(moment.fault);
+        if moment.is_strike() && takes_a_while {
+            load.outages.struck(moment.fault, load.now());
+        }
         striker.act(moment, at, nodes, favourite).await?;
+        load.reach(nodes.addresses());
         if moment.is_strike() {
             // Only now: what began while it was being done may have found everything well.
-            load.outages.struck(moment.fault, load.now());
+            if !takes_a_while {
+                load.outages.struck(moment.fault, load.now());
+            }
             probes.spawn(load::probe(Arc::clone(load), moment.fault));
         }
     }

@@ -45,6 +45,7 @@ pub(crate) fn command(flags: &ClusterFlags, catalogue: Catalogue) -> anyhow::Res
     let seed = flags.seed.unwrap_or_else(|| rand::random::<u32>().into());
     let algorithms = catalogue.chosen(&flags.algorithm)?;
     let plans = plan::plans(flags, &algorithms, &baselines(), seed)?;
+    plan::members_can_change(&plans, |name| catalogue.contract(name))?;
     let links = Links::new(
         flags.link.as_deref(),
         plan::processes(flags.nodes, flags.coordinator),

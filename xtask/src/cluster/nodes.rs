@@ -11,13 +11,13 @@ use crate::{
     certs::{self, Files},
     node::{
         Look,
-        config::{Config, Link, Supervisor},
+        config::{Config, Joins, Link, Supervisor},
     },
     proc::{self, Usage},
     supervised::Place,
 };
 use anyhow::{Context as _, anyhow};
-use consensus_core::{ClusterId, NodeId};
+use consensus_core::{ClusterId, Index, NodeId, contract::replicated_log::Member};
 use net_quic::{Client, ClusterCa, Identity, Limits, Role};
 use rustix::process::Signal;
 use std::{
@@ -61,7 +61,8 @@ impl Nodes {
         let folder = Folder::new(parent, &plan.name)?;
         let validity = VALIDITY + 2 * plan.window.end();
         let cluster = ClusterId(rand::random());
-        certs::write(folder.path(), cluster, plan.processes(), validity)?;
+        let ever = plan.processes().max(plan.faults.last_added());
+        certs::write(folder.path(), cluster, ever, validity)?;
         let program = std::env::current_exe().context("finding this program")?;
         let emulated = !links.are_bare() || plan.faults.need_links();
         let mut children = BTreeMap::new();
@@ -102,6 +103,11 @@ impl Nodes {
     /// When no socket can be had.
     pub(crate) fn client(&self) -> anyhow::Result<Client> {
         client(Role::Client, self.folder.path(), self.addresses.clone())
+    }
+
+    /// Where everybody listens, those included that are gone.
+    pub(crate) const fn addresses(&self) -> &BTreeMap<NodeId, SocketAddr> {
+        &self.addresses
     }
 
     /// Where a node listens.
@@ -231,15 +237,67 @@ impl Nodes {
         if self.children.contains_key(&node) {
             return Err(anyhow!("node {node} runs already"));
         }
-        let address = self.addresses[&node];
+        let mut config = self.config(node)?;
+        config.listen = self.addresses[&node];
+        self.launch(&config).await
+    }
+
+    fn config(&self, node: NodeId) -> anyhow::Result<Config> {
         let file = self.folder.path().join(format!("node-{node}.toml"));
-        let text = fs::read_to_string(&file)?;
-        let mut config: Config = toml::from_str(&text)?;
-        config.listen = address;
-        let file = write(&config, self.folder.path())?;
+        Ok(toml::from_str(&fs::read_to_string(&file)?)?)
+    }
+
+    /// Starts a node that is to join, and says how the group can find it.
+    ///
+    /// # Errors
+    /// When it runs, or does not come up.
+    pub(crate) async fn join(&mut self, node: NodeId) -> anyhow::Result<Member> {
+        let mut config = self.config(NodeId(1))?;
+        config.node = node.0;
+        config.joins = Joins::New;
+        config.listen = (Ipv4Addr::LOCALHOST, 0).into();
+        config.data = data(self.folder.path(), node);
+        config.identity = Files::of(Role::Node(node), self.folder.path()).into();
+        if let Some(link) = &mut config.link {
+            link.seed = link.seed.wrapping_add(node.0.into());
+            link.commands.clear();
+        }
+        let cluster = config.identity.load()?.name().cluster;
+        let disk = crate::node::format(&config, cluster)?;
+        self.launch(&config).await?;
+        Ok(net_quic::member(node, disk, self.addresses[&node]))
+    }
+
+    /// Gives a node that is down another disk, and says how the group can find it then.
+    ///
+    /// # Errors
+    /// When its folder cannot be put aside.
+    pub(crate) fn renew(&self, node: NodeId) -> anyhow::Result<Member> {
+        let config = self.config(node)?;
+        let disk = crate::node::renew(&config)?;
+        Ok(net_quic::member(node, disk, self.addresses[&node]))
+    }
+
+    /// Starts a node that the group has taken in again by the entry `index`.
+    ///
+    /// # Errors
+    /// When it does not come up.
+    pub(crate) async fn rejoin(&mut self, node: NodeId, index: Index) -> anyhow::Result<()> {
+        let mut config = self.config(node)?;
+        config.joins = Joins::Again(index.0);
+        config.listen = self.addresses[&node];
+        self.launch(&config).await
+    }
+
+    /// Starts a node when others run already.
+    async fn launch(&mut self, config: &Config) -> anyhow::Result<()> {
+        let node = NodeId(config.node);
+        let file = write(config, self.folder.path())?;
         let log = self.folder.path().join(format!("node-{node}.log"));
         let mut child = Child::start(node.0, &self.program, &file, &log)?;
-        child.ready(READY_WITHIN).await?;
+        let place = child.ready(READY_WITHIN).await?;
+        self.addresses.insert(node, place.address);
+        self.operator.set_address(node, place.address);
         let places: Vec<_> = self
             .addresses
             .iter()
@@ -308,6 +366,8 @@ fn config(plan: &Plan, folder: &Path, node: NodeId, links: Option<&[String]>) ->
         listen: (Ipv4Addr::LOCALHOST, 0).into(),
         data: data(folder, node),
         durability: plan.durability,
+        snapshot_bytes: plan.snapshot_bytes,
+        joins: Joins::Founds,
         identity: Files::of(Role::Node(node), folder).into(),
         link: links.map(|commands| Link {
             seed: plan.workload.seed.wrapping_add(node.0.into()),

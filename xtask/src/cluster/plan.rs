@@ -6,6 +6,7 @@ use crate::{
     flags::{ClusterFlags, Coordinator, Durability},
 };
 use bench::{algorithms as placed, recorder::Window, workload::Workload};
+use consensus_core::Contract;
 use std::time::Duration;
 
 /// A baseline measures for no longer than this: it is steady.
@@ -36,6 +37,8 @@ pub(crate) struct Plan {
     pub(crate) durability: Durability,
     /// Emulated links, as given.
     pub(crate) link: Option<String>,
+    /// Bytes of commands between two snapshots.
+    pub(crate) snapshot_bytes: u64,
     /// What goes wrong, when.
     pub(crate) faults: Schedule,
     /// Whether the history is recorded and checked.
@@ -55,6 +58,27 @@ impl Plan {
             n => format!("{} ({})", self.name, n + 1),
         }
     }
+}
+
+/// Sees that only groups whose members can change are asked to.
+///
+/// # Errors
+/// A refusal when another is; `contract` says what an algorithm promises.
+pub(crate) fn members_can_change(
+    plans: &[Plan],
+    contract: impl Fn(&str) -> Contract,
+) -> anyhow::Result<()> {
+    for plan in plans {
+        if let Some(spec) = plan.faults.first_of_members()
+            && contract(&plan.name) != Contract::ReplicatedLog
+        {
+            return Err(refusal(format!(
+                "--fault '{spec}' is for replicated logs, such as raft and multipaxos; the members of {} are fixed",
+                plan.name
+            )));
+        }
+    }
+    Ok(())
 }
 
 /// Nodes, and those that only coordinate.
@@ -120,6 +144,7 @@ pub(crate) fn plans(
         window,
         durability: flags.durability,
         link: flags.link.clone(),
+        snapshot_bytes: flags.snapshot,
         faults: faults.clone(),
         check: flags.check || !faults.faults.is_empty(),
     };

@@ -82,9 +82,15 @@ pub(crate) struct ClusterFlags {
 
     /// A fault and its time after measuring has begun: `kill:leader@3s`, `restart:2@5s`,
     /// `pause:leader@3s+1s`, `isolate:2@3s+2s`, `cut:1-2@3s+2s`. A target is a node's number,
-    /// `leader`, `follower`, `coordinator`, `participant` or `majority`. May be repeated
+    /// `leader`, `follower`, `coordinator`, `participant` or `majority`. Of replicated logs also
+    /// `add:6@2s`, `remove:2@3s`, `readmit:2@4s` (after a `rot` or `wipe`), `transfer:leader@2s`. May
+    /// be repeated
     #[arg(long, value_name = "SPEC")]
     pub(crate) fault: Vec<String>,
+
+    /// Bytes of commands between two snapshots of a replicated log; 0 for none, and logs that grow
+    #[arg(long, value_name = "BYTES", default_value_t = crate::node::config::snapshot_bytes())]
+    pub(crate) snapshot: u64,
 
     /// Record every operation and check the history; always on when there is a fault
     #[arg(long)]

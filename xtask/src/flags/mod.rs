@@ -56,6 +56,12 @@ pub(crate) struct NodeFlags {
     /// unformatted folder, so that a wiped disk cannot answer for the node that was there before
     #[arg(long)]
     pub(crate) format: bool,
+
+    /// The node's disk is lost or damaged: put the data folder aside, format another, have the group
+    /// (raft or multipaxos) take it in as a learner, start, and vote once it has caught up. DIR holds
+    /// an operator's certificate, as `certs` writes it
+    #[arg(long, value_name = "DIR", conflicts_with = "format")]
+    pub(crate) rejoin: Option<PathBuf>,
 }
 
 /// Makes a cluster authority, and certificates for its nodes and a client.

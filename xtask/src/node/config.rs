@@ -6,7 +6,8 @@ use crate::{
     flags::{Coordinator, Durability},
 };
 use anyhow::Context as _;
-use net_quic::{Identity, NetError};
+use consensus_core::Index;
+use net_quic::{Identity, NetError, node};
 use serde::{Deserialize, Serialize};
 use std::{
     fs,
@@ -23,6 +24,8 @@ use std::{
 /// data = "/var/lib/consensus"
 /// durability = "fsync"                # or "memory"
 /// coordinator = "together"            # of twophase: or "apart", "replicated"
+/// snapshot_bytes = 67108864           # of raft and multipaxos: commands between two snapshots
+/// joins = "founds"                    # or "new", or { again = 1234 }: see `--rejoin`
 ///
 /// [identity]
 /// certificate = "node-1.pem"
@@ -55,6 +58,13 @@ pub(crate) struct Config {
     /// Whether acknowledged means on disk.
     #[serde(default)]
     pub(crate) durability: Durability,
+    /// Bytes of commands between two snapshots of a replicated log; zero: never, and the log grows for
+    /// ever.
+    #[serde(default = "snapshot_bytes")]
+    pub(crate) snapshot_bytes: u64,
+    /// Whether it founded the group or was taken in later.
+    #[serde(default)]
+    pub(crate) joins: Joins,
     /// Who this node is, and whom it trusts.
     pub(crate) identity: IdentityFiles,
     /// Emulated links; none when not given, and then none can be emulated later.
@@ -66,6 +76,34 @@ pub(crate) struct Config {
     /// Every node; empty under a supervisor.
     #[serde(default, rename = "peer", skip_serializing_if = "Vec::is_empty")]
     pub(crate) peers: Vec<Peer>,
+}
+
+/// Bytes of commands between two snapshots, unless told otherwise.
+pub(crate) const fn snapshot_bytes() -> u64 {
+    64 << 20
+}
+
+/// How a node came to its group; see [`node::Joins`].
+#[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default, Debug)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Joins {
+    /// With those that founded it.
+    #[default]
+    Founds,
+    /// Under a number that nobody had before.
+    New,
+    /// Under its old number, with another disk, by this entry of the log.
+    Again(u64),
+}
+
+impl From<Joins> for node::Joins {
+    fn from(joins: Joins) -> Self {
+        match joins {
+            Joins::Founds => Self::Founds,
+            Joins::New => Self::New,
+            Joins::Again(index) => Self::Again(Index(index)),
+        }
+    }
 }
 
 /// Where a certificate, its key and the authority are.
@@ -195,7 +233,7 @@ impl Config {
         if let Some(twice) = nodes.windows(2).find(|pair| pair[0] == pair[1]) {
             return Err(format!("node {} has two [[peer]] entries", twice[0]));
         }
-        if !nodes.contains(&self.node) {
+        if self.joins == Joins::Founds && !nodes.contains(&self.node) {
             return Err(format!(
                 "no [[peer]] for node {} itself: list every node of the cluster",
                 self.node

@@ -4,9 +4,11 @@ pub(crate) mod config;
 mod disk;
 mod floor;
 mod look;
+mod rejoin;
 mod serve;
 
 pub(crate) use look::Look;
+pub(crate) use rejoin::renew;
 
 use crate::{
     ending::{DONE, refusal, refused},
@@ -18,13 +20,13 @@ use bench::{
     baseline::Baseline,
 };
 use config::Config;
-use consensus_core::{ClusterId, NodeId, runtime::Runnable};
+use consensus_core::{ClusterId, DiskId, NodeId, runtime::Runnable};
 use net_quic::{Identity, node};
-use std::{fs, io::IsTerminal as _};
+use std::{fs, io::IsTerminal as _, path::PathBuf};
 
 /// The command.
 pub(crate) fn run<R: Registry>(flags: &NodeFlags) -> anyhow::Result<u8> {
-    let config = Config::read(&flags.config)?;
+    let mut config = Config::read(&flags.config)?;
     if let Some(supervisor) = config.supervisor {
         crate::supervised::die_with(supervisor.process)?;
     }
@@ -48,6 +50,9 @@ pub(crate) fn run<R: Registry>(flags: &NodeFlags) -> anyhow::Result<u8> {
         );
         return Ok(DONE);
     }
+    if let Some(operator) = &flags.rejoin {
+        rejoin::readmit(&flags.config, &mut config, operator)?;
+    }
     if let Some(baseline) = baseline {
         return floor::run(baseline, &config, identity);
     }
@@ -55,12 +60,14 @@ pub(crate) fn run<R: Registry>(flags: &NodeFlags) -> anyhow::Result<u8> {
         config.algorithm.clone(),
         Coordinator::from(config.coordinator),
     );
+    let snapshot_bytes = usize::try_from(config.snapshot_bytes).unwrap_or(usize::MAX);
     let participants = config.nodes().saturating_sub(coordinator.nodes());
     let mut run = Run {
-        parts: Some((config, identity)),
+        parts: Some((config, identity, flags.rejoin.clone())),
         result: Ok(DONE),
     };
-    if participants == 0 || !placed::<R>(&name, coordinator, participants, &mut run) {
+    if participants == 0 || !placed::<R>(&name, coordinator, participants, snapshot_bytes, &mut run)
+    {
         return Err(refusal(format!(
             "{}: {name} has no coordinator that could be {} here",
             flags.config.display(),
@@ -81,33 +88,32 @@ fn log() {
         .init();
 }
 
-/// Makes a new disk of a node's data folder. Nothing to do where nothing is kept.
+/// Makes a new disk of a node's data folder, and says which. Nothing to do, and disk zero, where nothing
+/// is kept.
 ///
 /// # Errors
 /// A refusal when the folder holds something already.
-pub(crate) fn format(config: &Config, cluster: ClusterId) -> anyhow::Result<()> {
+pub(crate) fn format(config: &Config, cluster: ClusterId) -> anyhow::Result<DiskId> {
     // A baseline makes its own, for it never comes back.
     if config.durability == Durability::Memory || Baseline::named(&config.algorithm).is_some() {
-        return Ok(());
+        return Ok(DiskId::default());
     }
     fs::create_dir_all(&config.data)
         .with_context(|| format!("cannot make {}", config.data.display()))
         .map_err(refused)?;
-    node::init(&config.data, cluster, NodeId(config.node))
-        .map(drop)
-        .map_err(refused)
+    node::init(&config.data, cluster, NodeId(config.node)).map_err(refused)
 }
 
 /// Runs whichever algorithm is asked for.
 struct Run {
-    parts: Option<(Config, Identity)>,
+    parts: Option<(Config, Identity, Option<PathBuf>)>,
     result: anyhow::Result<u8>,
 }
 
 impl PlacedVisitor for Run {
     fn visit<A: Runnable>(&mut self, options: A::Options) {
-        if let Some((config, identity)) = self.parts.take() {
-            self.result = serve::run::<A>(&config, identity, options);
+        if let Some((config, identity, operator)) = self.parts.take() {
+            self.result = serve::run::<A>(&config, identity, options, operator.as_deref());
         }
     }
 }

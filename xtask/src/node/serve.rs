@@ -3,6 +3,7 @@
 use super::{
     config::{Config, Peer},
     disk::BreakableFiles,
+    rejoin,
 };
 use crate::{
     ending::{DONE, refused},
@@ -18,6 +19,7 @@ use net_quic::{
 use std::{
     collections::BTreeMap,
     net::{Ipv4Addr, SocketAddr},
+    path::Path,
     sync::Arc,
 };
 use tokio::signal::unix::{SignalKind, signal};
@@ -33,18 +35,20 @@ pub(crate) fn run<A: Runnable>(
     config: &Config,
     identity: Identity,
     options: A::Options,
+    operator: Option<&Path>,
 ) -> anyhow::Result<u8> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .context("starting the runtime")?;
-    runtime.block_on(serve::<A>(config, identity, options))
+    runtime.block_on(serve::<A>(config, identity, options, operator))
 }
 
 async fn serve<A: Runnable>(
     config: &Config,
     identity: Identity,
     options: A::Options,
+    operator: Option<&Path>,
 ) -> anyhow::Result<u8> {
     let terminated = terminated()?;
     let mut settings = settings::<A>(config, identity)?;
@@ -64,6 +68,9 @@ async fn serve<A: Runnable>(
     if config.supervisor.is_some() {
         let addresses = meet(config, node.address()).await?;
         node.set_addresses(addresses);
+    }
+    if let Some(operator) = operator {
+        tokio::spawn(rejoin::promote(config.clone(), operator.to_owned()));
     }
     if let Some(disk) = disk {
         supervised::hear_disk_commands(move |command| disk.command(command))?;
@@ -141,6 +148,7 @@ fn settings<A: Runnable>(config: &Config, identity: Identity) -> anyhow::Result<
     let cluster = identity.name().cluster;
     Ok(Settings {
         listen: Some(config.listen),
+        joins: config.joins.into(),
         durability: match config.durability {
             Durability::Fsync => node::Durability::fsync(&config.data),
             Durability::Memory => node::Durability::Memory,

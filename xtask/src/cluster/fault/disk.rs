@@ -107,6 +107,9 @@ impl Striker {
                 // vouches for cannot be told from a torn one.
                 nodes.halt(*node).await?;
             }
+            if let Some(target) = spec.fault.target() {
+                self.victims.killed(target, victims);
+            }
             let done = tamper(&spec.fault, self, &nodes.data(*node))?;
             self.damaged.insert(*node);
             let words = refusal(*node, nodes).await?;

@@ -3,6 +3,7 @@
 mod cuts;
 mod disk;
 mod hostile;
+mod members;
 mod roles;
 mod schedule;
 mod strike;

@@ -1,6 +1,9 @@
 //! Which fault strikes and ends when, and whether this machine can do it to real processes at all.
 
-use super::disk::{damages, is_of_disks, is_sudden};
+use super::{
+    disk::{damages, is_of_disks},
+    members::is_of_members,
+};
 use crate::ending::refusal;
 use consensus_core::{
     NodeId,
@@ -52,11 +55,21 @@ impl Schedule {
     /// what this machine does not have.
     pub(crate) fn new(texts: &[String], nodes: u16, measured: Duration) -> anyhow::Result<Self> {
         let mut schedule = Self::default();
+        let mut known = nodes;
         for (fault, text) in texts.iter().enumerate() {
             let spec: FaultSpec = text
                 .parse()
                 .map_err(|error| refusal(format!("invalid --fault '{text}': {error}")))?;
-            fits(&spec, nodes, measured)
+            if let Fault::Add(Target::Node(NodeId(new))) = spec.fault {
+                if new != known + 1 {
+                    return Err(refusal(format!(
+                        "--fault '{text}' cannot be done: the next node is node {}",
+                        known + 1
+                    )));
+                }
+                known = new;
+            }
+            fits(&spec, known, measured)
                 .and_then(|()| possible(&spec.fault))
                 .map_err(|why| refusal(format!("--fault '{text}' cannot be done: {why}")))?;
             let at = moment(spec.when);
@@ -75,13 +88,28 @@ impl Schedule {
             schedule.faults.push(spec);
         }
         schedule.moments.sort_unstable();
-        schedule.restarts_follow_kills()?;
+        schedule.others_follow_damage()?;
         Ok(schedule)
     }
 
     /// Whether any fault is done by emulated links.
     pub(crate) fn need_links(&self) -> bool {
         self.faults.iter().any(|spec| is_of_links(&spec.fault))
+    }
+
+    /// The first that changes who belongs or who leads.
+    pub(crate) fn first_of_members(&self) -> Option<&FaultSpec> {
+        let mut faults = self.faults.iter();
+        faults.find(|spec| is_of_members(&spec.fault))
+    }
+
+    /// The highest number of a node that joins; zero when none does.
+    pub(crate) fn last_added(&self) -> u16 {
+        let added = self.faults.iter().map(|spec| match spec.fault {
+            Fault::Add(Target::Node(NodeId(node))) => node,
+            _ => 0,
+        });
+        added.max().unwrap_or(0)
     }
 
     /// Whether any node that was killed comes back.
@@ -104,36 +132,17 @@ impl Schedule {
         self.break_disks() || faults.any(|spec| damages(&spec.fault))
     }
 
-    /// A restart says whom by the word that killed it.
-    fn restarts_follow_kills(&self) -> anyhow::Result<()> {
-        let mut killed: BTreeSet<Target> = BTreeSet::new();
-        let mut anybody = false;
-        for moment in self
-            .moments
-            .iter()
-            .filter(|moment| moment.edge == Edge::Strike)
-        {
+    /// A member is taken in anew only when its disk was damaged before.
+    fn others_follow_damage(&self) -> anyhow::Result<()> {
+        let mut damaged: BTreeSet<Option<Target>> = BTreeSet::new();
+        let strikes = self.moments.iter().filter(|moment| moment.is_strike());
+        for moment in strikes {
             let spec = &self.faults[moment.fault];
             match &spec.fault {
-                Fault::Kill(target) | Fault::Eio(target) => {
-                    killed.insert(*target);
-                    anybody = true;
-                }
-                fault if is_sudden(fault) => {
-                    killed.extend(fault.target());
-                    anybody = true;
-                }
-                Fault::Restart(target) => {
-                    // A role that was killed may have a number too.
-                    let known = match target {
-                        Target::Node(_) => anybody,
-                        role => killed.contains(role),
-                    };
-                    if known {
-                        continue;
-                    }
+                fault if damages(fault) => drop(damaged.insert(fault.target())),
+                Fault::Readmit(target) if !damaged.contains(&Some(*target)) => {
                     return Err(refusal(format!(
-                        "--fault '{spec}' cannot be done: nothing kills {target} before"
+                        "--fault '{spec}' cannot be done: nothing damages the disk of {target} before"
                     )));
                 }
                 _ => {}
@@ -253,11 +262,9 @@ mod tests {
             (&["cut:1-9@1s"], "there are 3 nodes"),
             (&["kill:1@8s"], "8 s that are measured"),
             (&["skew:2+50ms"], "a clock of the node's own"),
-            (&["restart:2@1s"], "nothing kills 2 before"),
-            (
-                &["restart:leader@1s", "kill:leader@2s"],
-                "nothing kills leader",
-            ),
+            (&["add:5@1s"], "the next node is node 4"),
+            (&["kill:4@2s", "add:4@1s"], "there are 3 nodes"),
+            (&["readmit:2@1s"], "nothing damages the disk of 2"),
         ] {
             let said = refused(texts);
             assert!(said.contains(why), "{said}");
@@ -268,6 +275,12 @@ mod tests {
     fn a_restart_may_name_the_number_of_a_role_that_was_killed() {
         assert!(schedule(&["kill:leader@1s", "restart:leader@2s"]).is_ok());
         assert!(schedule(&["kill:leader@1s", "restart:1@2s"]).is_ok());
+    }
+
+    #[test]
+    fn a_node_that_joins_may_be_struck_and_let_go() {
+        let schedule = schedule(&["add:4@1s", "kill:4@2s", "remove:4@3s"]).expect("it can be done");
+        assert_eq!(schedule.last_added(), 4);
     }
 
     #[test]

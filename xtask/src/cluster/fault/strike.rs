@@ -4,6 +4,7 @@ use super::{
     cuts::{self, Cuts, Way},
     disk::{self, is_of_disks},
     hostile::{Siege, is_of_strangers},
+    members::is_of_members,
     roles::{Roles, Victims},
     schedule::{Edge, Moment, Schedule},
 };
@@ -15,7 +16,7 @@ use anyhow::Context as _;
 use bench::report::json::FaultReport;
 use consensus_core::{
     NodeId,
-    fault::{Fault, FaultSpec, Rate},
+    fault::{Fault, FaultSpec, Rate, Target},
 };
 use rustix::process::Signal;
 use std::{
@@ -37,7 +38,7 @@ pub(crate) struct Striker {
     pub(super) schedule: Schedule,
     pub(super) algorithm: String,
     pub(super) catalogue: Catalogue,
-    nodes: u16,
+    pub(super) nodes: u16,
     links: Links,
     pub(super) victims: Victims,
     cuts: Cuts,
@@ -169,6 +170,9 @@ impl Striker {
                 }
             }
             Fault::Restart(_) => self.restart(&victims, nodes).await?,
+            kind if is_of_members(kind) => {
+                self.change_members(fault, kind, &victims, nodes).await?;
+            }
             Fault::Pause(_) => {
                 for node in victims {
                     nodes.signal(node, Signal::STOP)?;
@@ -215,6 +219,7 @@ impl Striker {
             kind if is_of_disks(kind) => self.mend_disks(spec, &struck, nodes).await,
             kind if disk::damages(kind) => Ok(()),
             Fault::Restart(_) => Ok(()),
+            kind if is_of_members(kind) => Ok(()),
             other => {
                 let commands = match quality(other) {
                     Some((word, _)) => self.as_before(word),
@@ -234,7 +239,8 @@ impl Striker {
         Ok(())
     }
 
-    /// Starts nodes again where they were. One whose log is damaged must refuse.
+    /// Starts nodes again where they were; one that runs is asked to end first. One whose log is damaged
+    /// must refuse.
     pub(super) async fn restart(
         &mut self,
         dead: &[NodeId],
@@ -245,6 +251,9 @@ impl Striker {
             if self.damaged.contains(node) {
                 disk::refusal(*node, nodes).await?;
                 continue;
+            }
+            if nodes.alive().contains(node) {
+                nodes.halt(*node).await?;
             }
             nodes.restart(*node).await?;
             self.back.insert(*node);
@@ -264,8 +273,14 @@ impl Striker {
         let Some(target) = fault.target() else {
             return Ok((1..=self.nodes).map(NodeId).collect());
         };
-        if let Fault::Restart(target) = fault {
-            return Ok(self.victims.restart(*target));
+        if let Fault::Add(Target::Node(node)) = fault {
+            return Ok(vec![*node]);
+        }
+        if let Fault::Restart(target) | Fault::Readmit(target) = fault
+            && let dead = self.victims.restart(*target)
+            && !dead.is_empty()
+        {
+            return Ok(dead);
         }
         // A role may have been killed before its disk is damaged.
         if let Some(dead) = disk::damages(fault).then(|| self.victims.restart(target))

@@ -18,8 +18,9 @@ pub(crate) use probe::{probe, serves};
 pub(crate) use router::Router;
 
 use bench::{recorder::Window, workload::Workload};
-use consensus_core::Contract;
-use std::sync::Arc;
+use consensus_core::{Contract, NodeId};
+use net_quic::Client;
+use std::{collections::BTreeMap, net::SocketAddr, sync::Arc};
 use tokio::{task::JoinSet, time::Instant};
 
 /// A load and everything that its clients share.
@@ -46,6 +47,18 @@ pub(crate) struct Load<C> {
     pub(crate) outages: Arc<Outages>,
     /// When the run began, warm-up included.
     pub(crate) began: Instant,
+}
+
+impl Load<Vec<Client>> {
+    /// Nodes may have come since.
+    pub(crate) fn reach(&self, addresses: &BTreeMap<NodeId, SocketAddr>) {
+        for (node, address) in addresses {
+            for line in &self.caller {
+                line.set_address(*node, *address);
+            }
+            self.router.grow(node.0);
+        }
+    }
 }
 
 /// Starts all clients. They end by themselves: nothing is asked after the window, and everything

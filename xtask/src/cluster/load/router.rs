@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU16, Ordering::Relaxed};
 
 /// The node that clients turn to.
 pub(crate) struct Router {
-    nodes: u16,
+    nodes: AtomicU16,
     preferred: AtomicU16,
 }
 
@@ -14,14 +14,19 @@ impl Router {
     /// Clients of `nodes` nodes begin with the first.
     pub(crate) const fn new(nodes: u16) -> Self {
         Self {
-            nodes,
+            nodes: AtomicU16::new(nodes),
             preferred: AtomicU16::new(1),
         }
     }
 
     /// How many nodes there are.
-    pub(crate) const fn nodes(&self) -> u16 {
-        self.nodes
+    pub(crate) fn nodes(&self) -> u16 {
+        self.nodes.load(Relaxed)
+    }
+
+    /// There are so many now.
+    pub(crate) fn grow(&self, nodes: u16) {
+        self.nodes.fetch_max(nodes, Relaxed);
     }
 
     /// Whom to ask now.
@@ -31,7 +36,7 @@ impl Router {
 
     /// `node` did not answer: try the one after it, unless somebody has turned elsewhere already.
     pub(crate) fn away_from(&self, node: NodeId) {
-        let next = node.0 % self.nodes + 1;
+        let next = node.0 % self.nodes() + 1;
         // Lost races are fine: another client has moved on from the same node.
         let _ = self
             .preferred
@@ -41,7 +46,7 @@ impl Router {
     /// `node` says that `leader` decides, or does not know who does.
     pub(crate) fn redirected(&self, node: NodeId, leader: Option<NodeId>) {
         match leader {
-            Some(leader) if (1..=self.nodes).contains(&leader.0) && leader != node => {
+            Some(leader) if (1..=self.nodes()).contains(&leader.0) && leader != node => {
                 let _ = self
                     .preferred
                     .compare_exchange(node.0, leader.0, Relaxed, Relaxed);
