@@ -140,7 +140,7 @@ impl ThreePhase {
         let participants: Vec<_> = work.iter().map(|(node, _)| *node).collect();
         for node in &participants {
             if !self.boots.contains_key(node) {
-                effects.send(*node, Message::Greet {});
+                effects.send_early(*node, Message::Greet {}, Early::Authority(Lsn::ZERO));
             }
         }
         let live = Live {
@@ -218,7 +218,8 @@ impl ThreePhase {
                 participants: participants.clone(),
                 oldest_live,
             };
-            self.post(node, message, effects);
+            // A question binds nobody.
+            self.post_resting_on(Some(Lsn::ZERO), node, message, effects);
         }
     }
 
@@ -425,7 +426,7 @@ impl ThreePhase {
         let Some(live) = self.coordinator.live.get(&transaction) else {
             return;
         };
-        let (message, to): (_, Vec<_>) = match &live.phase {
+        let (message, to, rests_on): (_, Vec<_>, _) = match &live.phase {
             Phase::Greeting { .. } | Phase::Collecting { .. } => return,
             Phase::PreCommitting { ready, .. } => {
                 let silent = live
@@ -436,6 +437,7 @@ impl ThreePhase {
                 (
                     Message::PreCommit { transaction, epoch },
                     silent.copied().collect(),
+                    self.own_vote(transaction),
                 )
             }
             Phase::Decided {
@@ -445,13 +447,22 @@ impl ThreePhase {
             } => (
                 Message::decision(transaction, *outcome),
                 unacknowledged.iter().copied().collect(),
+                None,
             ),
         };
         let after = backoff(self.config.options().bound * 2, live.rounds);
         for node in to {
-            self.post(node, message.clone(), effects);
+            self.post_resting_on(rests_on, node, message.clone(), effects);
         }
         effects.set_timer(Timer::Coordinator(transaction), after);
+    }
+
+    /// The record of this node's own yes, on which a pre-commit rests like on everybody else's: who loses
+    /// it has never voted, and others would be ready to commit. Its own pre-commit need not be on disk: it
+    /// is one of the acknowledgements that are counted, and the decision comes later in the same log.
+    fn own_vote(&self, transaction: Transaction) -> Option<Lsn> {
+        let part = self.participant.parts.get(&transaction);
+        part.map_or(Some(Lsn::ZERO), |part| part.at.lsn())
     }
 
     pub(crate) fn on_give_up(&mut self, transaction: Transaction, effects: &mut Effects<Self>) {

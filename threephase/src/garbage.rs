@@ -25,6 +25,10 @@ impl At {
         self.0.is_none()
     }
 
+    pub(crate) const fn lsn(self) -> Option<Lsn> {
+        self.0
+    }
+
     fn is_before(self, before: Lsn) -> bool {
         self.0.is_some_and(|at| at < before)
     }

@@ -38,10 +38,14 @@
 //! | `Elect`, `Report` | the *elected* record of that round | a report stays true only if its sender takes part in no older round any more |
 //! | `DoCommit`, and the client's answer | a *committed* or *decided* record | it may be the only one that knows |
 //! | `Acknowledge` | the participant's *decided* record and its resource | nobody can be asked any more |
+//! | `PreCommit` of the coordinator | its own *voted* record, if it has a part in the work | it is one of all that have voted yes, and must not forget that |
 //! | `CanCommit` | nothing | the name contains the boot, durable since before the start, and a question binds nobody |
 //!
 //! To commit, a coordinator apart writes 2 records, 1 forced, and sends 3 messages to each participant;
-//! a participant forces 3 and sends 3 (`tests/cost.rs`).
+//! a participant forces 3 and sends 3 (`tests/cost.rs`). None of the 3 can be spared: the vote and the
+//! pre-commit are what survivors go by, and after the acknowledgement of the outcome nobody can be asked.
+//! A coordinator among the participants writes its decision with its own outcome, in one sync: 3N syncs a
+//! commit, of which 3 come one after the other, as with a coordinator apart.
 //!
 //! # Guarantees and limits
 //!

@@ -9,7 +9,7 @@ use crate::{
 };
 use alloc::collections::{BTreeMap, VecDeque};
 use consensus_core::{
-    Boot, Effects, Input, Lsn, NodeId, Protocol, RecoverError, Time,
+    Boot, Early, Effects, Input, Lsn, NodeId, Protocol, RecoverError, Time,
     contract::atomic_commit::{Event, Outcome, Request, Transaction},
 };
 
@@ -203,13 +203,8 @@ impl ThreePhase {
             Request::Abort { transaction } => self.on_give_up(transaction, effects),
             Request::Done { transaction, kept } => self.on_done(transaction, kept, effects),
             Request::Checkpoint { state } => self.on_checkpoint(state, effects),
-            // What it holds prepared without a vote of ours is told to abort; the rest will be told.
             Request::FoundPrepared { transactions } => {
-                for transaction in transactions {
-                    if !self.participant.parts.contains_key(&transaction) {
-                        effects.emit(Event::Abort { transaction });
-                    }
-                }
+                self.on_found_prepared(transactions, effects);
             }
             Request::Inquire { token, transaction } => {
                 self.on_client_inquires(token, transaction, effects);
@@ -237,6 +232,22 @@ impl ThreePhase {
             self.local.push_back(message);
         } else {
             effects.send(to, message);
+        }
+    }
+
+    /// As [`Self::post`], ahead of the disk when it holds already what the message rests on.
+    pub(crate) fn post_resting_on(
+        &mut self,
+        record: Option<Lsn>,
+        to: NodeId,
+        message: Message,
+        effects: &mut Effects<Self>,
+    ) {
+        match record.filter(|lsn| *lsn <= effects.durable()) {
+            Some(lsn) if to != self.config.node() => {
+                effects.send_early(to, message, Early::Authority(lsn));
+            }
+            _ => self.post(to, message, effects),
         }
     }
 

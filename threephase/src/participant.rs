@@ -452,6 +452,30 @@ impl ThreePhase {
         self.acknowledge(transaction, effects);
         self.drop_past(transaction, effects);
     }
+
+    /// What the resource holds prepared and has no yes of ours is told to abort, what is committed and not
+    /// carried out is told again, and the rest will be told.
+    pub(crate) fn on_found_prepared(
+        &self,
+        transactions: Vec<Transaction>,
+        effects: &mut Effects<Self>,
+    ) {
+        for transaction in transactions {
+            let part = self.participant.parts.get(&transaction);
+            let mut redo = self.participant.redo.values();
+            let committed = redo.find(|effect| effect.transaction == transaction);
+            match (part.map(|part| part.state), committed) {
+                (_, Some(effect)) => {
+                    let redo = effect.redo.clone();
+                    effects.emit(Event::Commit { transaction, redo });
+                }
+                (None | Some(State::Aborted { .. }), None) => {
+                    effects.emit(Event::Abort { transaction });
+                }
+                (Some(_), None) => {}
+            }
+        }
+    }
 }
 
 impl Participant {
