@@ -2,217 +2,16 @@
 
 use bytes::Bytes;
 use consensus_core::{
-    Boot, Effects, Gate, Input, Invariants, Lsn, Members, NodeId, Outlet, Protocol, Time, Token,
-    Wire,
-    contract::atomic_commit::{
-        AbortReason, Event, Kept, Outcome, Reason, Request, Transaction, Vote,
-    },
+    Boot, Input, NodeId, Protocol as _, Token, Wire,
+    contract::atomic_commit::{AbortReason, Event, Kept, Outcome, Reason, Request, Transaction},
+    sim::by_hand::{self, first},
 };
-use std::collections::BTreeMap;
-use twophase::{
-    Config, Message, Options, Presumption, Record, Timer, TwoPhase, TwoPhaseInvariants,
-};
+use twophase::{Message, Options, Presumption, Record, Timer, TwoPhase};
 
-#[derive(Default)]
-struct Out {
-    messages: Vec<(NodeId, Message)>,
-    events: Vec<Event>,
-    released: Option<Lsn>,
-}
-
-impl Outlet<Message, Event> for Out {
-    fn message(&mut self, to: NodeId, message: Message) {
-        self.messages.push((to, message));
-    }
-    fn event(&mut self, event: Event) {
-        self.events.push(event);
-    }
-    fn release(&mut self, before: Lsn) {
-        self.released = Some(before);
-    }
-}
-
-struct Node {
-    protocol: TwoPhase,
-    effects: Effects<TwoPhase>,
-    gate: Gate,
-    config: Config,
-    boot: u32,
-    disk: BTreeMap<Lsn, Record>,
-    events: Vec<Event>,
-}
-
-/// A cluster whose disks write at once and whose resources vote yes unless told otherwise.
-struct Cluster {
-    nodes: Vec<Node>,
-    network: Vec<(u16, u16, Message)>,
-    invariants: TwoPhaseInvariants,
-    refusing: Vec<u16>,
-    /// Whose resources do not say when they have carried an outcome out.
-    slow: Vec<u16>,
-}
+type Cluster = by_hand::Cluster<TwoPhase>;
 
 fn cluster(count: u16, options: &Options) -> Cluster {
-    let members = Members::new((1..=count).map(NodeId)).expect("distinct");
-    let node = |id| {
-        let config = Config::new(id, members.clone(), options.clone()).expect("valid");
-        Node {
-            protocol: TwoPhase::recover(config.clone(), Boot(1), []).expect("an empty disk"),
-            effects: Effects::new(Lsn::ZERO),
-            gate: Gate::new(Lsn::ZERO),
-            config,
-            boot: 1,
-            disk: BTreeMap::new(),
-            events: Vec::new(),
-        }
-    };
-    let nodes: Vec<Node> = members.iter().map(node).collect();
-    let mut cluster = Cluster {
-        invariants: TwoPhaseInvariants::new(&nodes[0].config),
-        nodes,
-        network: Vec::new(),
-        refusing: Vec::new(),
-        slow: Vec::new(),
-    };
-    for node in 1..=count {
-        cluster.input(node, Input::Start);
-    }
-    cluster.settle();
-    cluster
-}
-
-impl Cluster {
-    fn node(&mut self, node: u16) -> &mut Node {
-        &mut self.nodes[usize::from(node) - 1]
-    }
-
-    fn input(&mut self, at: u16, input: Input<TwoPhase>) {
-        let mut out = Out::default();
-        let node = self.node(at);
-        node.protocol.handle(Time::ZERO, input, &mut node.effects);
-        node.protocol.flush(Time::ZERO, &mut node.effects);
-        node.gate.admit(&mut node.effects, &mut out);
-        let before = node.gate.durable();
-        let (last, _, records) = node.effects.take_records();
-        let records: Vec<Record> = records.collect();
-        for (i, record) in records.iter().enumerate() {
-            node.disk
-                .insert(Lsn(before.0 + 1 + i as u64), record.clone());
-        }
-        node.effects.take_timers().for_each(drop);
-        if !records.is_empty() {
-            node.gate.open(last, &mut node.effects, &mut out);
-        }
-        if let Some(before) = out.released {
-            node.disk.retain(|lsn, _| *lsn >= before);
-        }
-        for record in &records {
-            let verdict = self.invariants.durable(NodeId(at), record);
-            verdict.expect("every safety property holds");
-        }
-        for (to, message) in out.messages {
-            let verdict = self.invariants.sent(NodeId(at), &message);
-            verdict.expect("every safety property holds");
-            self.network.push((at, to.0, message));
-        }
-        for event in out.events {
-            self.told(at, event);
-        }
-        let protocol = &self.nodes[usize::from(at) - 1].protocol;
-        let verdict = self.invariants.stepped(NodeId(at), protocol);
-        verdict.expect("every safety property holds");
-    }
-
-    fn told(&mut self, at: u16, event: Event) {
-        let verdict = self.invariants.told(NodeId(at), &event);
-        verdict.expect("every safety property holds");
-        self.node(at).events.push(event.clone());
-        let request = match event {
-            Event::Prepare { transaction, work } if !self.refusing.contains(&at) => {
-                let vote = Vote::Yes { redo: work };
-                Request::Vote { transaction, vote }
-            }
-            Event::Prepare { transaction, .. } => {
-                let reason = "no".into();
-                let vote = Vote::No { reason };
-                Request::Vote { transaction, vote }
-            }
-            Event::Commit { transaction, .. } | Event::Abort { transaction }
-                if !self.slow.contains(&at) =>
-            {
-                let kept = Kept::Log;
-                Request::Done { transaction, kept }
-            }
-            _ => return,
-        };
-        self.input(at, Input::Request(request));
-    }
-
-    fn crash(&mut self, at: u16) {
-        let node = self.node(at);
-        node.boot += 1;
-        let last = node.gate.durable();
-        let recovered = TwoPhase::recover(node.config.clone(), Boot(node.boot), node.disk.clone());
-        node.protocol = recovered.expect("a prefix of a log is a legal state");
-        (node.effects, node.gate) = (Effects::new(last), Gate::new(last));
-        node.events.clear();
-        self.input(at, Input::Start);
-    }
-
-    fn begin(&mut self, token: u64, nodes: &[u16]) {
-        let work = nodes
-            .iter()
-            .map(|node| (NodeId(*node), Bytes::from_static(b"work")));
-        let (token, work) = (Token(token), work.collect());
-        self.input(1, Input::Request(Request::Begin { token, work }));
-    }
-
-    /// Delivers everything, oldest first, but what is to or from `down`.
-    fn settle_without(&mut self, down: &[u16]) {
-        loop {
-            self.network
-                .retain(|(from, to, _)| !down.contains(from) && !down.contains(to));
-            if self.network.is_empty() {
-                return;
-            }
-            let (from, to, message) = self.network.remove(0);
-            let from = NodeId(from);
-            self.input(to, Input::Receive { from, message });
-        }
-    }
-
-    fn settle(&mut self) {
-        self.settle_without(&[]);
-    }
-
-    fn answer(&mut self, token: u64) -> Option<(Outcome, AbortReason)> {
-        let token = Token(token);
-        self.node(1).events.iter().find_map(|event| match event {
-            Event::Ended {
-                token: told,
-                outcome,
-                reason,
-                ..
-            } if *told == token => Some((*outcome, reason.clone())),
-            _ => None,
-        })
-    }
-
-    fn outcome(&mut self, at: u16, transaction: Transaction) -> Option<Outcome> {
-        self.node(at).events.iter().find_map(|event| match event {
-            Event::Commit { transaction: t, .. } if *t == transaction => Some(Outcome::Commit),
-            Event::Abort { transaction: t } if *t == transaction => Some(Outcome::Abort),
-            _ => None,
-        })
-    }
-}
-
-fn first(boot: u32) -> Transaction {
-    Transaction {
-        coordinator: NodeId(1),
-        boot: Boot(boot),
-        sequence: 1,
-    }
+    Cluster::new(count, options)
 }
 
 fn each(presumption: Presumption) -> Options {
@@ -281,7 +80,7 @@ fn a_log_written_anew_recovers_the_same() {
         for node in [1, 2] {
             c.crash(node);
             let before = c.node(node).protocol.status();
-            let last = c.node(node).gate.durable();
+            let last = c.node(node).last();
             while c
                 .node(node)
                 .disk
@@ -391,7 +190,7 @@ fn a_wrong_hand_is_no_truth_after_reclaiming() {
         2,
         Input::Request(Request::AcknowledgeDamage { transaction }),
     );
-    let last = c.node(2).gate.durable();
+    let last = c.node(2).last();
     c.input(2, Input::Reclaim(last.next()));
     c.crash(2);
     c.settle();
