@@ -89,6 +89,8 @@ pub struct Recorder {
     service: Times,
     reads: Times,
     writes: Times,
+    /// Of an open loop: how late the clients' side itself was.
+    late: Times,
     seconds: Vec<Second>,
     counts: Counts,
     /// Operations that ended within the window, by outcome.
@@ -168,6 +170,9 @@ pub struct Measured {
     pub writes: Option<Latency>,
     /// Response time in microseconds: HdrHistogram V2, deflated, in base64.
     pub histogram: String,
+    /// By how much operations for which a client was free were sent later than they were meant to: the
+    /// clients' own fault and nobody else's. None of a closed loop.
+    pub late: Option<Latency>,
     /// One point a measured second, by the second in which operations ended.
     pub timeline: Vec<TimelinePoint>,
     /// Mean number of operations under way as the issuing side counted them.
@@ -190,6 +195,7 @@ impl Recorder {
             service: times(),
             reads: times(),
             writes: times(),
+            late: times(),
             seconds: (0..seconds)
                 .map(|_| Second {
                     done: 0,
@@ -216,6 +222,13 @@ impl Recorder {
         // Until it ends it is under way; what is lost therefore stays so to the end.
         let remaining = self.window.measured - self.window.clamp(intended);
         self.under_way_ns += remaining.as_nanos() as i128;
+    }
+
+    /// A client was free at the moment `intended`, and sent its operation so much later.
+    pub fn late(&mut self, intended: Duration, by: Duration) {
+        if self.window.contains(intended) {
+            self.late.record(by);
+        }
     }
 
     /// An operation has ended, or was given up.
@@ -276,6 +289,7 @@ impl Recorder {
         self.service.merge(&other.service);
         self.reads.merge(&other.reads);
         self.writes.merge(&other.writes);
+        self.late.merge(&other.late);
         for (ours, theirs) in self.seconds.iter_mut().zip(&other.seconds) {
             ours.done += theirs.done;
             ours.times.merge(&theirs.times);
@@ -300,6 +314,7 @@ impl Recorder {
             service: self.service.latency().unwrap_or_default(),
             reads: self.reads.latency(),
             writes: self.writes.latency(),
+            late: self.late.latency(),
             histogram: self.response.encode(),
             timeline: self.timeline(),
             in_flight: self.under_way_ns as f64 / measured_ns,

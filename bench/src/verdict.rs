@@ -13,6 +13,10 @@ use crate::{
 const LITTLE: f64 = 0.05;
 /// An open loop must reach its rate within this share.
 const RATE: f64 = 0.02;
+/// Clients may be responsible for this share of the 99th percentile that is reported of others.
+const STARVED: f64 = 0.5;
+/// Below this, microseconds, their lateness is a scheduler's ordinary slice.
+const STARVED_US: u64 = 1_000;
 
 /// What is known of a run besides its latencies.
 #[derive(Clone, PartialEq, Debug)]
@@ -26,6 +30,9 @@ pub struct Evidence {
     pub rate: Option<(f64, f64)>,
     /// Issued, and neither answered nor given up.
     pub lost: u64,
+    /// 99th percentiles, microseconds: of how late clients were that were free, and of the response. None
+    /// of a closed loop.
+    pub late: Option<(u64, u64)>,
     /// Busy processes and the cores they shared.
     pub load: Option<(u32, u32)>,
     /// What the history's checker said.
@@ -45,6 +52,7 @@ impl Evidence {
             rate_times_latency: measured.rate_times_latency,
             rate: rate.map(|asked| (asked, measured.completions_ops)),
             lost: measured.lost,
+            late: measured.late.map(|late| (late.p99, measured.latency.p99)),
             load: None,
             check: None,
         }
@@ -58,6 +66,7 @@ pub fn judge(evidence: &Evidence) -> Verdict {
         little(evidence),
         rate(evidence),
         lost(evidence),
+        starved(evidence),
         check(evidence),
     ];
     let mut reasons: Vec<String> = broken.into_iter().flatten().collect();
@@ -97,6 +106,18 @@ fn lost(evidence: &Evidence) -> Option<String> {
     })
 }
 
+/// What is reported of the system is then in large part a report of its clients.
+fn starved(evidence: &Evidence) -> Option<String> {
+    let (late, response) = evidence.late?;
+    let starved = late > STARVED_US && late as f64 > STARVED * response as f64;
+    starved.then(|| {
+        format!(
+            "starved: free clients sent up to {late} µs late (p99), over half of the response's {response} µs; \
+             give the clients a core, or ask for less"
+        )
+    })
+}
+
 fn check(evidence: &Evidence) -> Option<String> {
     let check = evidence.check.as_ref().filter(|check| !check.ok)?;
     Some(format!("not {}: {}", check.kind, check.detail))
@@ -120,6 +141,7 @@ mod tests {
             rate_times_latency: 63.0,
             rate: None,
             lost: 0,
+            late: None,
             load: None,
             check: None,
         }
@@ -175,6 +197,19 @@ mod tests {
             ..honest()
         };
         assert!(reason(&run).starts_with("lost: 3 operations"));
+    }
+
+    #[test]
+    fn a_run_whose_clients_were_starved_is_invalid() {
+        let run = |late, response| Evidence {
+            late: Some((late, response)),
+            ..honest()
+        };
+        assert!(
+            reason(&run(6_000, 10_000)).starts_with("starved: free clients sent up to 6000 µs")
+        );
+        assert!(judge(&run(4_000, 10_000)).valid);
+        assert!(judge(&run(900, 1_000)).valid, "a slice of the scheduler");
     }
 
     #[test]

@@ -58,7 +58,7 @@ pub fn run<R: Registry>() -> ExitCode {
         Command::Reproduce(flags) => reproduce::command(&flags),
         Command::Report(flags) => report::run::<R>(&flags),
         Command::Compare(flags) => compare::run(&flags),
-        Command::Peers => peers::run(),
+        Command::Peers => peers::run(Catalogue::of::<R>()),
         Command::Wal(flags) => wal::run(&flags),
     })
 }

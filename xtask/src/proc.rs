@@ -19,12 +19,20 @@ pub(crate) struct Usage {
 pub(crate) fn usage(pid: u32) -> io::Result<Usage> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
     let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
+    parsed(&stat, &status)
+}
+
+/// The same from the text of both files.
+///
+/// # Errors
+/// When they are of another form.
+pub(crate) fn parsed(stat: &str, status: &str) -> io::Result<Usage> {
     let malformed = || io::Error::new(io::ErrorKind::InvalidData, "/proc is of another form");
-    let ticks = cpu_ticks(&stat).ok_or_else(malformed)?;
+    let ticks = cpu_ticks(stat).ok_or_else(malformed)?;
     Ok(Usage {
         cpu: Duration::from_nanos(ticks * 1_000_000_000 / rustix::param::clock_ticks_per_second()),
         // A process that has just ended has no memory left to speak of.
-        rss_bytes_max: resident_bytes_max(&status).unwrap_or(0),
+        rss_bytes_max: resident_bytes_max(status).unwrap_or(0),
     })
 }
 

@@ -7,7 +7,8 @@
 //! parent  → stdin    {"peers":[{"node":1,"address":"127.0.0.1:40123"},…]}
 //! ```
 //!
-//! A parent that may break the node's disk goes on, and is answered each time:
+//! A parent on another machine is gone when the node's input ends, and the node ends with it. A parent that
+//! may break the node's disk goes on, and is answered each time:
 //!
 //! ```text
 //! parent  → stdin    {"disk":"eio 50"}
@@ -15,7 +16,7 @@
 //! ```
 
 use anyhow::{Context as _, bail};
-use rustix::process::{Signal, getppid, set_parent_process_death_signal};
+use rustix::process::{Signal, getpid, getppid, kill_process, set_parent_process_death_signal};
 use serde::{Deserialize, Serialize};
 use std::{
     io::{BufRead as _, Write as _},
@@ -90,8 +91,10 @@ fn say(what: &impl Serialize) -> anyhow::Result<()> {
     Ok(out.flush()?)
 }
 
-/// Hears on a thread of its own what is to be done to the disk, for as long as there is a parent.
+/// Hears on a thread of its own what is to be done to the disk, for as long as there is a parent. The
+/// process is killed when there is none any more, if it `ends_with_parent`.
 pub(crate) fn hear_disk_commands(
+    ends_with_parent: bool,
     mut obey: impl FnMut(&str) -> Result<(), String> + Send + 'static,
 ) -> anyhow::Result<()> {
     let hear = move || {
@@ -99,8 +102,12 @@ pub(crate) fn hear_disk_commands(
             let command = serde_json::from_str(&line).map_err(|error| error.to_string());
             let refused = command.and_then(|DiskCommand { disk }| obey(&disk)).err();
             if say(&DiskAnswer { refused }).is_err() {
-                return;
+                break;
             }
+        }
+        if ends_with_parent {
+            // Nobody is left to ask for an orderly end.
+            let _ = kill_process(getpid(), Signal::KILL);
         }
     };
     // Nobody joins it: reading ends with the parent, and the node may end before.

@@ -1,98 +1,52 @@
-//! Other consensus libraries beside ours: processor time a command in memory, three nodes on one thread,
-//! from propose until all three have it decided. Everything is measured in one run and in turns, because a
-//! machine that is slower now than a minute ago must be so for everybody: read the ratios, not the figures.
+//! Other consensus systems beside ours. Everything is measured in one run and in turns, because a machine
+//! that is slower now than a minute ago must be so for everybody: read the ratios, not the figures.
+//!
+//! Without arguments: two tables, in memory and in process. With `etcd ENDPOINT SECONDS BYTES CLIENTS`: one
+//! line of JSON, what a running etcd does under that many closed-loop clients.
 #![forbid(unsafe_code)]
 
+#[cfg(feature = "protoc")]
+mod etcd_load;
+mod in_memory;
+mod in_process;
 mod omnipaxos_peer;
+mod openraft_peer;
 mod ours;
+#[cfg(feature = "protoc")]
 mod raft_rs_peer;
 
+pub(crate) use in_memory::Cluster;
+
 use comfy_table::{Table, presets};
-use rustix::time::{ClockId, clock_gettime};
-use std::time::Duration;
 
 /// Bytes a command.
 pub(crate) const PAYLOAD: usize = 64;
-const WINDOWS: [usize; 4] = [1, 16, 256, 4096];
-/// Turns that each takes in each window; the median counts.
-const TURNS: usize = 7;
-/// How much processor time a turn takes at least.
-const TURN: Duration = Duration::from_millis(150);
 
-/// What this thread has had of a processor: others on the machine do not count.
-fn processor_time() -> Duration {
-    let time = clock_gettime(ClockId::ThreadCPUTime);
-    Duration::new(
-        time.tv_sec.unsigned_abs(),
-        time.tv_nsec.unsigned_abs() as u32,
-    )
+/// An empty table of three nodes and commands of [`PAYLOAD`] bytes.
+fn table(what: &str, heads: impl IntoIterator<Item = String>) -> Table {
+    let mut table = Table::new();
+    table.load_style(presets::UTF8_BORDERS_ONLY);
+    let title = format!("{what}; three nodes, {PAYLOAD} B");
+    table.set_header(std::iter::once(title).chain(heads));
+    table
 }
 
-/// Three nodes that can decide commands.
-pub(crate) trait Cluster {
-    /// Proposes `window` commands and returns when all three nodes have decided them.
-    fn decide(&mut self, window: usize);
-}
-
-type Start = fn() -> Box<dyn Cluster>;
-
-/// Ours last; the best of the others is what they are compared with.
-const CONTENDERS: [(&str, bool, Start); 4] = [
-    ("raft-rs 0.7.0", false, raft_rs_peer::start),
-    ("omnipaxos 0.2.4", false, omnipaxos_peer::start),
-    ("multipaxos", true, ours::multipaxos),
-    ("raft", true, ours::raft),
-];
-
-/// Nanoseconds a command, in one turn of a fresh cluster.
-fn turn(start: Start, window: usize) -> f64 {
-    let mut cluster = start();
-    // Memory that was never touched is dear.
-    cluster.decide(window);
-    let (begun, mut commands) = (processor_time(), 0);
-    while processor_time() - begun < TURN {
-        for _ in 0..(256 / window).max(1) {
-            cluster.decide(window);
-            commands += window;
-        }
-    }
-    (processor_time() - begun).as_nanos() as f64 / commands as f64
-}
-
-/// The median of everybody's turns, taken in turns.
-fn medians(window: usize) -> Vec<f64> {
-    let mut times = vec![Vec::new(); CONTENDERS.len()];
-    for _ in 0..TURNS {
-        for (contender, times) in CONTENDERS.iter().zip(&mut times) {
-            times.push(turn(contender.2, window));
-        }
-    }
-    for times in &mut times {
-        times.sort_unstable_by(f64::total_cmp);
-    }
-    times.iter().map(|times| times[TURNS / 2]).collect()
+/// The best of some figures.
+fn best(figures: impl Iterator<Item = f64>, better: fn(f64, f64) -> f64) -> f64 {
+    figures.reduce(better).unwrap_or(f64::NAN)
 }
 
 fn main() {
-    let mut table = Table::new();
-    table.load_style(presets::UTF8_BORDERS_ONLY);
-    let heads = WINDOWS.map(|window| format!("window {window}"));
-    table.set_header(std::iter::once("three nodes, 64 B, in memory".to_owned()).chain(heads));
-    let columns: Vec<Vec<f64>> = WINDOWS.into_iter().map(medians).collect();
-    for (row, (name, ours, _)) in CONTENDERS.iter().enumerate() {
-        let cells = columns.iter().map(|column| {
-            let time = column[row];
-            if !ours {
-                return format!("{time:.0} ns");
-            }
-            let others = column.iter().zip(CONTENDERS);
-            let best = others
-                .filter(|(_, (_, ours, _))| !ours)
-                .map(|(time, _)| *time)
-                .fold(f64::INFINITY, f64::min);
-            format!("{time:.0} ns, {:.2} of the best peer", time / best)
-        });
-        table.add_row(std::iter::once((*name).to_owned()).chain(cells));
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    match &words[..] {
+        [] => {
+            in_memory::show();
+            in_process::show();
+        }
+        #[cfg(feature = "protoc")]
+        [what, endpoint, seconds, bytes, clients] if what == "etcd" => {
+            etcd_load::show(endpoint, seconds, bytes, clients);
+        }
+        other => panic!("{other:?}: nothing, or `etcd ENDPOINT SECONDS BYTES CLIENTS`"),
     }
-    println!("{table}");
 }

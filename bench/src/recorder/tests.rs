@@ -151,3 +151,12 @@ fn a_time_longer_than_the_time_out_is_recorded_as_it_was() {
     let measured = one(sample(1_000, 60_000, 60_001, Outcome::Done));
     assert_eq!(measured.latency.max, 59_001_000);
 }
+
+#[test]
+fn only_the_lateness_of_measured_moments_counts() {
+    let mut recorder = Recorder::new(WINDOW);
+    assert_eq!(recorder.measured().late, None);
+    recorder.late(ms(500), ms(90));
+    recorder.late(ms(2_000), ms(3));
+    assert_eq!(recorder.measured().late.map(|late| late.max), Some(3_000));
+}

@@ -1,17 +1,20 @@
 //! Which runs belong together, and which may be ranked against each other.
 
 use super::{
-    json::{Loop, Report, Run},
+    json::{FaultReport, Loop, Report, Run},
     table::grouped,
 };
 use crate::statistics;
 
 const CONFIDENCE: f64 = 0.95;
+/// A fault asked for at one moment strikes within this in every run, seconds.
+const LATE_S: f64 = 0.5;
 
 /// Repetitions of one thing.
 pub(super) struct Group<'a> {
     pub(super) runs: Vec<&'a Run>,
-    /// From 1: its place by throughput among the valid groups of algorithms that did the same.
+    /// From 1: its place by throughput among the valid groups of algorithms that did the same. None of
+    /// shares of a rate that was searched for: the search is what is ranked.
     pub(super) rank: Option<usize>,
 }
 
@@ -74,26 +77,15 @@ pub(super) fn is_same(a: &Run, b: &Run) -> bool {
 
 /// Whether two runs did the same work under the same conditions.
 fn is_comparable(a: &Run, b: &Run) -> bool {
-    let faults = |run: &Run| -> Vec<_> {
-        run.faults
-            .iter()
-            // When it really was differs by milliseconds from when it was to be.
-            .map(|f| {
-                (
-                    f.kind.clone(),
-                    f.target.clone(),
-                    (f.at_s * 10.0).round() as i64,
-                )
-            })
-            .collect()
-    };
     let key = |run: &Run| {
         (
             (
                 run.nodes,
                 run.clients,
                 run.mode == Loop::Open,
-                run.rate.map(f64::to_bits),
+                // What a search has found differs from run to run; its shares are the same thing.
+                run.share,
+                run.rate.filter(|_| run.share.is_none()).map(f64::to_bits),
             ),
             (
                 run.payload,
@@ -103,15 +95,24 @@ fn is_comparable(a: &Run, b: &Run) -> bool {
                 run.coordinator.clone(),
             ),
             (run.keys, run.zipf.to_bits(), run.read_ratio.to_bits()),
-            faults(run),
         )
     };
-    key(a) == key(b)
+    key(a) == key(b) && a.faults.len() == b.faults.len() && {
+        let mut pairs = a.faults.iter().zip(&b.faults);
+        pairs.all(|(a, b)| is_same_fault(a, b))
+    }
+}
+
+/// When it really was differs by the time that it took to find whom it means.
+fn is_same_fault(a: &FaultReport, b: &FaultReport) -> bool {
+    a.kind == b.kind && a.target == b.target && (a.at_s - b.at_s).abs() < LATE_S
 }
 
 fn rank(groups: &mut [Group<'_>]) {
-    let may =
-        |group: &Group<'_>| group.is_valid() && group.is_safe() && !group.first().is_baseline();
+    let may = |group: &Group<'_>| {
+        let run = group.first();
+        group.is_valid() && group.is_safe() && !run.is_baseline() && run.share.is_none()
+    };
     let place = |at: usize| {
         let ours = &groups[at];
         let rate = |group: &Group<'_>| group.median(|run| run.throughput_ops);

@@ -5,6 +5,7 @@ use super::{
     group::{Group, groups},
     json::{Environment, Latency, Report, Run},
     table::{grouped, load, micros, outage, place_of, setting},
+    telling::{self, Found},
 };
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 use std::collections::BTreeMap;
@@ -13,12 +14,12 @@ const STYLE: &str = "
 :root { color-scheme: light dark; --ink: #1c1f23; --paper: #fff; --faint: #667; --line: #d5d8dd; --bad: #b3261e; --warn: #8a5a00 }
 @media (prefers-color-scheme: dark) { :root { --ink: #e4e6ea; --paper: #15181c; --faint: #99a; --line: #363b43; --bad: #ff8a80; --warn: #e8b64c } }
 body { font: 15px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--paper); max-width: 76rem; margin: 2rem auto; padding: 0 1rem }
-caption { text-align: left; color: var(--faint); padding: .25rem 0 } .wide:focus-visible { outline: 2px solid var(--faint) }
+caption { text-align: left; color: var(--faint); padding: .25rem 0 } .wide:focus-visible { outline: 2px solid var(--faint) } summary { cursor: pointer }
 h1 { font-size: 1.5rem } h2 { font-size: 1.15rem; margin-top: 2rem }
 code, pre { font-family: ui-monospace, monospace; font-size: .9em } pre { overflow-x: auto; padding: .6rem; border: 1px solid var(--line) }
 .wide { overflow-x: auto } table { border-collapse: collapse; font-variant-numeric: tabular-nums }
 th, td { text-align: right; padding: .25rem .5rem; border-bottom: 1px solid var(--line); white-space: nowrap }
-th:first-child, td:first-child, td.text, th.text { text-align: left } thead th, th[scope=row] { font-weight: 600 } thead th { color: var(--faint) }
+th:first-child, td.text, th.text { text-align: left } thead th, th[scope=row] { font-weight: 600 } thead th { color: var(--faint) }
 tr.invalid td { color: var(--faint) } .bad { color: var(--bad) } .warn { color: var(--warn) } .faint { color: var(--faint) }
 svg { width: 100%; height: auto; max-width: 60rem } svg text { fill: var(--ink) }
 @media print { body { max-width: none; margin: 0; font-size: 11px } .wide { overflow: visible } th, td { padding: .15rem .35rem } h2 { break-after: avoid } svg, table { break-inside: avoid } .key i { print-color-adjust: exact } }
@@ -43,6 +44,8 @@ pub fn page(report: &Report) -> String {
                 pre tabindex="0" { code { (report.command) } }
                 (comparison(&groups))
                 (verdicts(&groups))
+                (searches(&telling::found(report)))
+                (omissions(&groups))
                 (drawings(&groups))
                 (costs(&groups))
                 (floors(&groups))
@@ -121,6 +124,7 @@ fn comparison_row(groups: &[Group<'_>], group: &Group<'_>) -> Markup {
                 @match group.rank {
                     Some(rank) => { "#" (rank) }
                     None if run.is_baseline() && group.is_valid() => { "baseline" }
+                    None if group.is_valid() && group.is_safe() => { "of search" }
                     None => { span.bad { "invalid" } }
                 }
             }
@@ -295,6 +299,7 @@ fn faults(groups: &[Group<'_>]) -> Markup {
     }
     html! {
         h2 { "Faults" }
+        (recoveries(groups))
         table {
             thead { tr {
                 th scope="col" { "algorithm" } th scope="col" { "repetition" }
@@ -303,14 +308,110 @@ fn faults(groups: &[Group<'_>]) -> Markup {
             @for run in runs().filter(|run| !run.faults.is_empty()) {
                 tr {
                     th.text scope="row" { (run.title()) } td { (run.repetition) }
-                    td.text { @for fault in &run.faults {
-                        (fault.kind) " " (fault.target)
-                        @if let Some(node) = fault.node { " (node " (node) ")" }
-                        " at " (format!("{:.2}", fault.at_s)) " s" br;
-                    } }
+                    td.text { @for fault in &run.faults { (telling::struck(fault)) br; } }
                     td { @if run.is_safe() { (outage(run)) } @else { "–" } }
                 }
             }
+        }
+    }
+}
+
+/// What an outage consists of, where the nodes showed it.
+fn recoveries(groups: &[Group<'_>]) -> Markup {
+    let runs = groups.iter().flat_map(|group| &group.runs);
+    let runs = runs.filter(|run| run.is_safe());
+    let told: Vec<_> = runs
+        .flat_map(|run| run.faults.iter().map(move |fault| (*run, fault)))
+        .filter_map(|(run, fault)| Some((run, fault, telling::recovery(fault)?)))
+        .collect();
+    let heads = [
+        "algorithm",
+        "fault",
+        "outage",
+        "detect",
+        "elect",
+        "first commit",
+        "catch-up",
+        "known to",
+    ];
+    let ms = |ms: Option<f64>| ms.map_or_else(|| "–".to_owned(), |ms| format!("{ms:.0} ms"));
+    let rows = html! { @for (run, fault, parts) in &told {
+        tr {
+            th.text scope="row" { (run.title()) } td.text { (telling::struck(fault)) }
+            td { (fault.outage_ms.map_or_else(|| "for good".to_owned(), |outage| ms(Some(outage)))) }
+            @for (_, part) in parts { td { (ms(*part)) } }
+            td { (ms(fault.recovery.map(|recovery| recovery.resolution_ms))) }
+        }
+    } };
+    html! {
+        @if !told.is_empty() {
+            (wide("How service came back", &heads, &rows))
+            p.faint {
+                "As the nodes said when they were asked again and again: until a survivor no longer followed whom "
+                "it had followed, until one led, until an operation begun after the fault was done; the three are the "
+                "outage. Catch-up counts from the return of whoever was struck."
+            }
+        }
+    }
+}
+
+/// What was searched for: the highest rate first.
+fn searches(found: &[Found<'_>]) -> Markup {
+    let Some(first) = found.first() else {
+        return html! {};
+    };
+    let heads = ["algorithm", "tried", "operations/s", "share", "p50", "p99"];
+    let rows = html! { @for found in found {
+        tr {
+            th.text scope="row" { (found.algorithm) }
+            td.text { (found.searches.iter().map(|search| search.steps.len()).sum::<usize>()) " rates" }
+            td { (found.rate_text()) }
+            td { @for share in &found.shares { (share.percent) " %" br; } }
+            td { @for share in &found.shares { (micros(share.p50)) br; } }
+            td { @for share in &found.shares { (micros(share.p99)) br; } }
+        }
+    } };
+    let steps = found.iter().flat_map(|found| &found.searches);
+    html! {
+        h2 { "Highest rate with the 99th percentile within " (micros(first.bound_us as f64)) }
+        (wide("Highest rate", &heads, &rows))
+        details {
+            summary { "Every rate that was tried" }
+            ul { @for search in steps { @for step in &search.steps {
+                li {
+                    (search.algorithm) ", " (grouped(step.rate)) " /s: p99 " (micros(step.p99_us as f64))
+                    @if step.held { ", held" } @else { ", did not hold: " (step.why) }
+                }
+            } } }
+        }
+    }
+}
+
+/// Response and service time of open loops side by side.
+fn omissions(groups: &[Group<'_>]) -> Markup {
+    let safe = groups.iter().filter(|group| group.is_safe());
+    let rows: Vec<_> = safe
+        .filter_map(|group| Some((group, telling::gaps(group)?, telling::omission(group)?)))
+        .collect();
+    if rows.is_empty() {
+        return html! {};
+    }
+    let heads = ["algorithm", "counted from", "p50", "p90", "p99", "p99.9"];
+    let body = html! { @for (group, gaps, _) in &rows {
+        tr {
+            th.text scope="row" rowspan="2" { (group.first().title()) } td.text { "the intended start" }
+            @for gap in gaps { td { (micros(gap.response_us)) } }
+        }
+        tr { td.text { "the sending" } @for gap in gaps { td { (micros(gap.service_us)) } } }
+    } };
+    html! {
+        h2 { "What a closed loop would not have seen" }
+        (wide("Response and service time", &heads, &body))
+        ul { @for (group, _, widest) in &rows { li { (group.first().title()) ": " (widest.sentence()) "." } } }
+        p.faint {
+            "While service is away a closed loop asks nothing, so what it would have asked is missing from its "
+            "figures: coordinated omission. An open loop goes on, and every operation waits from the moment at "
+            "which it was meant to start."
         }
     }
 }

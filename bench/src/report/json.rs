@@ -19,6 +19,39 @@ pub struct Report {
     pub environment: Environment,
     /// In the order in which they ran.
     pub runs: Vec<Run>,
+    /// What was searched for, if anything.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub searches: Vec<Search>,
+}
+
+/// The search for the highest rate at which an algorithm keeps its 99th percentile within a bound.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Search {
+    /// Whose.
+    pub algorithm: String,
+    /// Which of the interleaved repetitions, from 0.
+    pub repetition: u32,
+    /// The 99th percentile of response time must not exceed this, microseconds.
+    pub bound_us: u64,
+    /// The highest rate that was tried and held, operations a second; null when none did.
+    pub rate: Option<f64>,
+    /// Everything that was tried, in order.
+    pub steps: Vec<SearchStep>,
+}
+
+/// One rate that was tried.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct SearchStep {
+    /// Operations a second asked for.
+    pub rate: f64,
+    /// Done, a second.
+    pub throughput_ops: f64,
+    /// 99th percentile of response time, microseconds.
+    pub p99_us: u64,
+    /// Whether the run was valid and stayed within the bound.
+    pub held: bool,
+    /// Why not; empty when it did.
+    pub why: String,
 }
 
 /// The machine and the build.
@@ -62,6 +95,9 @@ pub struct Run {
     pub durability: Durability,
     /// The emulated link, as given; null for the bare network.
     pub link: Option<String>,
+    /// How many per cent of the rate that a search has found for it; null where nothing was searched.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub share: Option<u32>,
     /// Decides workload and emulated faults.
     pub seed: u64,
     /// Which of the interleaved repetitions, from 0.
@@ -256,9 +292,28 @@ pub struct FaultReport {
     pub at_s: f64,
     /// From the fault until an operation begun after it was done; null when service never came back.
     pub outage_ms: Option<f64>,
+    /// The outage in its parts; null where nobody leads or nothing was to be seen.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recovery: Option<Recovery>,
     /// What else is to be said, such as the words with which a node refused to start.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub detail: Option<String>,
+}
+
+/// How service came back after a fault, as the nodes said when they were asked again and again. The first
+/// three follow one another and their sum is the outage; what did not happen is null.
+#[derive(Clone, Copy, PartialEq, Debug, Default, Serialize, Deserialize)]
+pub struct Recovery {
+    /// From the fault until a survivor no longer followed whom it had followed.
+    pub detect_ms: Option<f64>,
+    /// From then until a survivor said that it leads.
+    pub elect_ms: Option<f64>,
+    /// From then, or where nobody led before from the fault, until an operation begun after it was done.
+    pub commit_ms: Option<f64>,
+    /// From the return of whoever was struck until it had applied what the others had by then.
+    pub catch_up_ms: Option<f64>,
+    /// The longest that passed between two answers of a node: what all of these are known to.
+    pub resolution_ms: f64,
 }
 
 /// What a checker said about a run's history.

@@ -7,6 +7,7 @@ mod group;
 pub mod html;
 pub mod json;
 pub mod table;
+mod telling;
 
 use crate::baseline::Baseline;
 use json::{Report, Run, SCHEMA};

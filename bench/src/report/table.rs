@@ -3,6 +3,7 @@
 use super::{
     group::{Group, groups},
     json::{Durability, Latency, Report, Run},
+    telling,
 };
 use comfy_table::{Cell, CellAlignment, Table, presets};
 use std::collections::BTreeSet;
@@ -38,8 +39,53 @@ pub fn render(report: &Report) -> String {
             text.push_str(&format!("{}: {floor}\n", run.algorithm));
         }
     }
+    text.push_str(&searches(report));
+    for group in groups.iter().filter(|group| group.is_safe()) {
+        let title = group.first().title();
+        if let Some(gap) = telling::omission(group) {
+            text.push_str(&format!("{title}: {}\n", gap.sentence()));
+        }
+        let faults = group.runs.iter().flat_map(|run| &run.faults);
+        for told in faults.filter_map(telling::recovered) {
+            text.push_str(&format!("{title}: {told}\n"));
+        }
+    }
     text.push_str(&notes(&groups));
     text
+}
+
+/// What was searched for, where anything was.
+fn searches(report: &Report) -> String {
+    let found = telling::found(report);
+    let Some(first) = found.first() else {
+        return String::new();
+    };
+    let mut table = Table::new();
+    table.load_style(presets::UTF8_BORDERS_ONLY);
+    let percents = found.iter().max_by_key(|found| found.shares.len());
+    let percents: Vec<u32> = percents
+        .map(|found| found.shares.iter().map(|share| share.percent).collect())
+        .unwrap_or_default();
+    let heads = percents
+        .iter()
+        .map(|percent| format!("p50, p99 at {percent} %"));
+    let rate = format!("ops/s with p99 within {}", micros(first.bound_us as f64));
+    table.set_header(["algorithm".to_owned(), rate].into_iter().chain(heads));
+    for found in &found {
+        let cells = percents.iter().map(|percent| {
+            let share = found.shares.iter().find(|share| share.percent == *percent);
+            share.map_or_else(
+                || "–".to_owned(),
+                |share| format!("{}, {}", micros(share.p50), micros(share.p99)),
+            )
+        });
+        let head = [found.algorithm.to_owned(), found.rate_text()];
+        table.add_row(head.into_iter().chain(cells));
+    }
+    for column in table.column_iter_mut().skip(1) {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+    format!("{table}\n")
 }
 
 /// One column. What is the same everywhere need not be shown in every row.
@@ -71,7 +117,7 @@ const fn figure(name: &'static str, of: fn(&Group<'_>) -> String) -> Column {
     }
 }
 
-const COLUMNS: [Column; 14] = [
+const COLUMNS: [Column; 15] = [
     Column {
         name: "algorithm",
         figure: false,
@@ -101,6 +147,16 @@ const COLUMNS: [Column; 14] = [
     figure("p99", |group| time(group, |latency| latency.p99)),
     figure("p99.9", |group| time(group, |latency| latency.p999)),
     figure("max", |group| time(group, |latency| latency.max)),
+    // In a closed loop it is the same as the response.
+    Column {
+        name: "service p99",
+        figure: true,
+        of: |group| match group.first().rate {
+            Some(_) => micros(group.median(|run| run.service_us.p99 as f64)),
+            None => String::new(),
+        },
+        shown: Shown::WhenAny,
+    },
     Column {
         name: "not done",
         figure: true,
@@ -157,6 +213,7 @@ fn place(group: &Group<'_>) -> String {
     match group.rank {
         Some(rank) => format!("#{rank}"),
         None if group.first().is_baseline() && group.is_valid() => "baseline".into(),
+        None if group.is_valid() && group.is_safe() => "of search".into(),
         None => "invalid".into(),
     }
 }

@@ -171,3 +171,163 @@ fn repetitions_are_one_row_with_an_interval() {
     assert_eq!(text.matches(" raft ").count(), 1, "{text}");
     assert!(text.contains("10 000 [9 000, 11 000]"), "{text}");
 }
+
+/// An open loop during which service was away for a second.
+fn stalled() -> Report {
+    let mut report = report();
+    let mut run = report.runs[0].clone();
+    (run.mode, run.rate) = (json::Loop::Open, Some(2_000.0));
+    (run.latency_us.p99, run.service_us.p99) = (812_000, 2_900);
+    run.faults.truncate(1);
+    run.faults[0].recovery = Some(json::Recovery {
+        detect_ms: Some(251.0),
+        elect_ms: Some(10.0),
+        commit_ms: Some(151.0),
+        catch_up_ms: None,
+        resolution_ms: 6.0,
+    });
+    report.runs = vec![run];
+    report
+}
+
+#[test]
+fn response_and_service_time_of_an_open_loop_stand_side_by_side() {
+    let report = stalled();
+    let said = "p99 counted from the intended start is 812.00 ms, from the sending 2.90 ms: 280 times, 2.4 \
+                orders of magnitude";
+    let text = table::render(&report);
+    assert!(
+        text.contains("service p99") && text.contains("2.90 ms"),
+        "{text}"
+    );
+    assert!(text.contains(said), "{text}");
+    let page = html::page(&report);
+    assert!(
+        page.contains(said) && page.contains("the sending"),
+        "{page}"
+    );
+    // In a closed loop both are one, and nothing is said.
+    let mut closed = report;
+    closed.runs[0].rate = None;
+    assert!(!table::render(&closed).contains("orders of magnitude"));
+    assert!(!html::page(&closed).contains("the sending"));
+}
+
+#[test]
+fn an_outage_is_told_in_its_parts() {
+    let report = stalled();
+    let said = "kill leader (node 1) at 3.00 s: detect 251 ms, elect 10 ms, first commit 151 ms (known to 6 ms)";
+    assert!(table::render(&report).contains(said));
+    let page = html::page(&report);
+    for cell in [
+        "<td>412 ms</td>",
+        "<td>251 ms</td>",
+        "<td>10 ms</td>",
+        "<td>151 ms</td>",
+        "<td>–</td>",
+    ] {
+        assert!(page.contains(cell), "{cell}");
+    }
+}
+
+#[test]
+fn searches_are_told_best_first_and_their_runs_are_not_ranked() {
+    let mut report = report();
+    let run = report.runs[0].clone();
+    let share = |algorithm: &str, share, p99| {
+        let mut run = Run {
+            algorithm: algorithm.into(),
+            share: Some(share),
+            rate: Some(100.0 * f64::from(share)),
+            mode: json::Loop::Open,
+            ..run.clone()
+        };
+        (run.latency_us.p50, run.latency_us.p99) = (400, p99);
+        run
+    };
+    report.runs = vec![
+        share("paxos", 50, 900),
+        share("raft", 50, 700),
+        share("raft", 100, 9_000),
+    ];
+    let search = |algorithm: &str, rate| json::Search {
+        algorithm: algorithm.into(),
+        repetition: 0,
+        bound_us: 10_000,
+        rate: Some(rate),
+        steps: vec![json::SearchStep {
+            rate: 2.0 * rate,
+            throughput_ops: rate,
+            p99_us: 70_000,
+            held: false,
+            why: "p99 is 70000 µs".into(),
+        }],
+    };
+    report.searches = vec![search("paxos", 5_000.0), search("raft", 10_000.0)];
+    let text = table::render(&report);
+    assert!(text.contains("ops/s with p99 within 10.00 ms"), "{text}");
+    let place = |what: &str| {
+        text.rfind(what)
+            .unwrap_or_else(|| panic!("{what} in {text}"))
+    };
+    assert!(place("10 000") < place("5 000"), "{text}");
+    assert!(text.contains("400 µs, 700 µs"), "{text}");
+    assert!(!text.contains('#') && text.contains("of search"), "{text}");
+    let page = html::page(&report);
+    assert!(page.contains("20 000 /s: p99 70.00 ms, did not hold: p99 is 70000 µs"));
+}
+
+#[test]
+fn a_fault_that_struck_a_little_later_is_the_same_fault() {
+    let mut report = report();
+    let mut run = report.runs[0].clone();
+    run.faults.truncate(1);
+    let at = |algorithm: &str, at_s| {
+        let mut run = Run {
+            algorithm: algorithm.into(),
+            ..run.clone()
+        };
+        run.faults[0].at_s = at_s;
+        run
+    };
+    report.runs = vec![at("raft", 3.04), at("paxos", 3.06), at("twophase", 5.0)];
+    report.runs[1].throughput_ops /= 2.0;
+    let text = table::render(&report);
+    let ranks = ["#1", "#2"].map(|rank| text.matches(rank).count());
+    assert_eq!(ranks, [2, 1], "{text}");
+}
+
+#[test]
+fn every_kind_of_invalid_run_is_marked_and_explained_and_the_next_one_leads() {
+    let reasons = [
+        "starved: free clients",
+        "rate: 1 of 2",
+        "lost: 3 operations",
+    ];
+    for reason in reasons {
+        let mut report = report();
+        let good = report.runs[0].clone();
+        let mut bad = Run {
+            algorithm: "paxos".into(),
+            throughput_ops: 99_999.0,
+            ..good.clone()
+        };
+        bad.verdict = json::Verdict {
+            valid: false,
+            reasons: vec![reason.into()],
+        };
+        report.runs = vec![bad, good];
+        let text = table::render(&report);
+        let row = |name: &str| {
+            text.lines()
+                .find(|line| line.contains(name))
+                .unwrap()
+                .to_owned()
+        };
+        assert!(row(" paxos ").contains("invalid"), "{text}");
+        assert!(row(" raft ").contains("#1"), "{text}");
+        assert!(text.contains(&format!("invalid: paxos, repetition 0: {reason}")));
+        let page = html::page(&report);
+        assert!(page.contains("class=\"invalid\"") && page.contains(reason));
+    }
+}

@@ -1,6 +1,6 @@
 //! When to do what is not done once a batch.
 
-use crate::Time;
+use crate::{NodeId, Time};
 
 /// Bytes of records after which the disk is asked whether its log is too long.
 const RECLAIM_BYTES: u64 = 1 << 20;
@@ -12,6 +12,8 @@ pub(super) struct Housekeeping {
     pub(super) due: Time,
     /// Bytes handed to the disk by the last time.
     pub(super) appended: u64,
+    /// Who led then: a change is published at once, for outages are measured by it.
+    pub(super) leader: Option<NodeId>,
 }
 
 impl Housekeeping {
@@ -20,7 +22,9 @@ impl Housekeeping {
         self.dirty.then_some(self.due)
     }
 
-    pub(super) fn is_due(&self, now: Time, appended: u64) -> bool {
-        appended >= self.appended + RECLAIM_BYTES || self.next().is_some_and(|due| due <= now)
+    pub(super) fn is_due(&self, now: Time, appended: u64, leader: Option<NodeId>) -> bool {
+        appended >= self.appended + RECLAIM_BYTES
+            || leader != self.leader
+            || self.next().is_some_and(|due| due <= now)
     }
 }

@@ -28,7 +28,8 @@ pub struct Options {
     pub placement: Placement,
     /// How long a shutdown waits for open calls before it answers them with *unknown*. Default 1 s.
     pub drain: Duration,
-    /// How often the published status is renewed at most. Default 100 ms.
+    /// How often the published status is renewed at most; a change of leader renews it at once. Default
+    /// 100 ms.
     pub status_every: Duration,
     /// Seeds the moments of alarms. Give every node and every start another. Default 0.
     pub seed: u64,

@@ -314,7 +314,8 @@ impl<A: Algorithm, T: Transport<A::Message>> Pump<A, T> {
             self.protocol
                 .handle(now, Input::Timer(timer), &mut self.effects);
         }
-        if self.housekeeping.is_due(now, self.records.bytes) {
+        let leader = self.protocol.leader();
+        if self.housekeeping.is_due(now, self.records.bytes, leader) {
             self.keep_house(now);
         }
         self.finish(now);
@@ -441,6 +442,7 @@ impl<A: Algorithm, T: Transport<A::Message>> Pump<A, T> {
         let housekeeping = &mut self.housekeeping;
         housekeeping.due = now + self.options.status_every;
         housekeeping.appended = self.records.bytes;
+        housekeeping.leader = self.protocol.leader();
         let reclaim = self.records.disk.reclaim(self.records.reports.group());
         if let Some(before) = reclaim {
             self.protocol

@@ -168,7 +168,7 @@ impl Counts {
 }
 
 /// A look inside, as of a recent batch: at most [`Options::status_every`](super::Options) old on a
-/// busy node, exact on an idle one.
+/// busy node, exact on an idle one; of who leads exact on both.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Status {
     /// When it was taken, on the node's own clock.

@@ -1,12 +1,16 @@
 //! One node as a child process: started, told its peers, signalled, and never left behind.
 
+use super::hosts::Host;
+use crate::proc::{self, Usage};
 use crate::supervised::{DiskAnswer, DiskCommand, Peers, Place, Ready};
 use anyhow::{Context as _, anyhow, bail};
+use consensus_core::NodeId;
 use rustix::process::{Pid, Signal, kill_process_group};
 use std::{
     fs::{self, File},
     path::{Path, PathBuf},
     process::{ExitStatus, Stdio},
+    sync::Arc,
     time::Duration,
 };
 use tokio::{
@@ -17,11 +21,15 @@ use tokio::{
 
 /// How much of a node's standard error goes into an error message.
 const TAIL_LINES: usize = 3;
+/// A machine that answers has told of a killed process by then.
+const GONE_WITHIN: Duration = Duration::from_secs(5);
 
 /// A node process. Dropping it kills the process.
 pub(crate) struct Child {
     node: u16,
     process: tokio::process::Child,
+    /// Where it runs, when not here: then `process` is the connection to it.
+    host: Option<Arc<Host>>,
     pid: u32,
     stdin: ChildStdin,
     stdout: Lines<BufReader<ChildStdout>>,
@@ -42,22 +50,48 @@ impl Child {
         config: &Path,
         log: &Path,
     ) -> anyhow::Result<Self> {
+        let mut command = Command::new(program);
+        command
+            .arg("node")
+            .arg("--config")
+            .arg(config)
+            // A group of its own: Ctrl-C reaches this process alone, which then ends its children
+            // in order.
+            .process_group(0)
+            .kill_on_drop(true);
+        Self::run(node, command, log)
+    }
+
+    /// Starts the node of the cluster called `name` on another machine, where its configuration lies.
+    ///
+    /// # Errors
+    /// When it cannot be started there.
+    pub(crate) async fn start_at(
+        node: u16,
+        host: &Arc<Host>,
+        name: &str,
+        log: &Path,
+    ) -> anyhow::Result<Self> {
+        let mut child = Self::run(node, host.node(name, NodeId(node))?, log)?;
+        // The shell that becomes the node says its number.
+        let line = timeout(Duration::from_secs(20), child.stdout.next_line()).await;
+        let pid = line.ok().and_then(Result::ok).flatten();
+        let pid = pid.and_then(|line| line.parse().ok());
+        child.pid = pid.ok_or_else(|| child.complaint("could not be started"))?;
+        child.host = Some(Arc::clone(host));
+        Ok(child)
+    }
+
+    fn run(node: u16, mut command: Command, log: &Path) -> anyhow::Result<Self> {
         let errors = File::options()
             .create(true)
             .append(true)
             .open(log)
             .with_context(|| format!("opening {}", log.display()))?;
-        let mut process = Command::new(program)
-            .arg("node")
-            .arg("--config")
-            .arg(config)
+        let mut process = command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(errors)
-            // A group of its own: Ctrl-C reaches this process alone, which then ends its children
-            // in order.
-            .process_group(0)
-            .kill_on_drop(true)
             .spawn()
             .with_context(|| format!("starting node {node}"))?;
         let pid = process.id().context("a child that runs has a number")?;
@@ -66,6 +100,7 @@ impl Child {
         Ok(Self {
             node,
             process,
+            host: None,
             pid,
             stdin,
             stdout: BufReader::new(stdout).lines(),
@@ -137,9 +172,23 @@ impl Child {
         }
     }
 
-    /// Its number as a process.
-    pub(crate) const fn pid(&self) -> u32 {
-        self.pid
+    /// Its number as a process of this machine; none elsewhere.
+    pub(crate) fn pid(&self) -> Option<u32> {
+        self.host.is_none().then_some(self.pid)
+    }
+
+    /// What it has used so far.
+    ///
+    /// # Errors
+    /// When it is gone.
+    pub(crate) async fn usage(&self) -> anyhow::Result<Usage> {
+        match &self.host {
+            None => Ok(proc::usage(self.pid)?),
+            Some(host) => {
+                let (stat, status) = host.proc(self.pid).await?;
+                Ok(proc::parsed(&stat, &status)?)
+            }
+        }
     }
 
     /// Sends a signal to it and to whatever it may have started.
@@ -147,6 +196,10 @@ impl Child {
     /// # Errors
     /// When it has ended.
     pub(crate) fn signal(&self, signal: Signal) -> anyhow::Result<()> {
+        if let Some(host) = &self.host {
+            host.signal(signal.as_raw(), self.pid);
+            return Ok(());
+        }
         let group = i32::try_from(self.pid)
             .ok()
             .and_then(Pid::from_raw)
@@ -164,6 +217,10 @@ impl Child {
     pub(crate) async fn kill(&mut self) {
         // It may have ended by itself; either way it is gone afterwards.
         let _ = self.signal(Signal::KILL);
+        if self.host.is_some() && timeout(GONE_WITHIN, self.process.wait()).await.is_err() {
+            // The machine does not answer: what is there ends with the connection.
+            let _ = self.process.start_kill();
+        }
         let _ = self.process.wait().await;
     }
 
@@ -342,7 +399,7 @@ mod tests {
         let script = Script::new("dropped", &format!("{READY}; exec sleep 1000"));
         let mut child = script.start();
         child.ready(PATIENCE).await.expect("it is ready");
-        let pid = child.pid();
+        let pid = child.pid().expect("it runs here");
         drop(child);
         // Gone, or a zombie until the runtime has collected it: no longer running either way.
         let gone = async {

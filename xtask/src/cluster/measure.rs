@@ -4,10 +4,12 @@ use super::{
     audit,
     costs::Costs,
     fault::Striker,
+    hosts::{Hosts, SAME_HOST},
     link::Links,
     load::{self, Book, Ledger, Load, Outages, Router},
     nodes::Nodes,
     plan::Plan,
+    recovery::{Recoveries, Watcher},
     verify,
 };
 use crate::{algorithms::Catalogue, flags, progress::Progress};
@@ -41,6 +43,8 @@ pub(crate) struct Job<'a> {
     pub(crate) catalogue: Catalogue,
     /// How its links are.
     pub(crate) links: &'a Links,
+    /// Where its nodes are.
+    pub(crate) hosts: &'a Hosts,
     /// Where clusters have their folders.
     pub(crate) parent: &'a Path,
 }
@@ -52,7 +56,7 @@ pub(crate) struct Job<'a> {
 pub(crate) async fn run(job: &Job<'_>) -> anyhow::Result<json::Run> {
     let plan = job.plan;
     let contract = job.catalogue.contract(&plan.name);
-    let mut nodes = Nodes::start(plan, job.links, job.parent).await?;
+    let mut nodes = Nodes::start(plan, job.links, job.parent, job.hosts).await?;
     let lines = plan.clients.div_ceil(CLIENTS_A_LINE);
     let caller: Vec<Client> = (0..lines)
         .map(|_| nodes.client())
@@ -78,7 +82,12 @@ pub(crate) async fn run(job: &Job<'_>) -> anyhow::Result<json::Run> {
     let load = Arc::new(load);
     let mut clients = load::start(&load)?;
     let striker = Striker::new(plan, job.links.clone(), job.catalogue);
-    let (mut striker, before, after) = drive(plan, &load, &mut nodes, striker).await?;
+    let Driven {
+        mut striker,
+        recoveries,
+        before,
+        after,
+    } = drive(plan, &load, &mut nodes, striker).await?;
     drain(&mut clients, &mut nodes, &striker).await?;
     striker.settle(&mut nodes).await?;
     let outages = Arc::clone(&load.outages);
@@ -99,7 +108,7 @@ pub(crate) async fn run(job: &Job<'_>) -> anyhow::Result<json::Run> {
             .await?
         }
     };
-    let faults = striker.reports(|fault| outages.lasted(fault));
+    let faults = striker.reports(|fault| outages.lasted(fault), &recoveries);
     nodes.stop().await?;
     Ok(figures(plan, &book, check, faults, &before, &after))
 }
@@ -127,13 +136,21 @@ async fn serve(
     Ok(())
 }
 
+/// What a window leaves behind.
+struct Driven {
+    striker: Striker,
+    recoveries: Recoveries,
+    before: Costs,
+    after: Costs,
+}
+
 /// Lets the window pass: reads the counters at its edges and breaks things in between.
 async fn drive(
     plan: &Plan,
     load: &Arc<Load<Vec<Client>>>,
     nodes: &mut Nodes,
     mut striker: Striker,
-) -> anyhow::Result<(Striker, Costs, Costs)> {
+) -> anyhow::Result<Driven> {
     let measuring = load.began + plan.window.warmup;
     let end = load.began + plan.window.end();
     let mut progress = Progress::new(
@@ -144,30 +161,47 @@ async fn drive(
     watch(load, nodes, &striker, &mut progress, measuring).await?;
     let before = nodes.costs().await;
     let mut probes = JoinSet::new();
+    let (operator, outages) = (Arc::clone(nodes.operator()), Arc::clone(&load.outages));
+    let mut watcher = Watcher::new(operator, plan.processes(), outages, load.began);
     for moment in striker.moments() {
         watch(load, nodes, &striker, &mut progress, measuring + moment.at).await?;
+        let led = match moment.is_strike() && load.contract != Contract::Register {
+            true => nodes.leader().await,
+            false => None,
+        };
         let at = load.now().saturating_sub(plan.window.warmup);
         // Where every node decides for itself, the one that most clients talk to.
         let favourite = (load.contract == Contract::Register).then(|| load.router.preferred());
         let takes_a_while = striker.is_of_members(moment.fault);
+        let mut began = load.now();
         if moment.is_strike() && takes_a_while {
-            load.outages.struck(moment.fault, load.now());
+            load.outages.struck(moment.fault, began);
         }
         striker.act(moment, at, nodes, favourite).await?;
         load.reach(nodes.addresses());
         if moment.is_strike() {
             // Only now: what began while it was being done may have found everything well.
             if !takes_a_while {
-                load.outages.struck(moment.fault, load.now());
+                began = load.now();
+                load.outages.struck(moment.fault, began);
             }
+            watcher.struck(moment.fault, began, striker.victims_of(moment.fault), led);
             probes.spawn(load::probe(Arc::clone(load), moment.fault));
+        }
+        if striker.brings_back(moment) {
+            watcher.returned(moment.fault);
         }
     }
     watch(load, nodes, &striker, &mut progress, end).await?;
     let after = nodes.costs().await;
     probes.shutdown().await;
     progress.end("measured");
-    Ok((striker, before, after))
+    Ok(Driven {
+        striker,
+        recoveries: watcher.end(),
+        before,
+        after,
+    })
 }
 
 /// Sleeps until a moment, with an eye on the processes.
@@ -227,7 +261,9 @@ fn figures(
     evidence.rate = evidence
         .rate
         .map(|(_, reached)| (asked as f64 / seconds, reached));
-    evidence.load = Some((u32::from(plan.processes()) + 1, cores()));
+    // Elsewhere they do not share the cores of this machine.
+    evidence.load =
+        (plan.placement == SAME_HOST).then(|| (u32::from(plan.processes()) + 1, cores()));
     evidence.check.clone_from(&check);
     let ended = (measured.throughput_ops * seconds).round() as u64;
     let mut run = json::Run {
@@ -246,13 +282,14 @@ fn figures(
             flags::Durability::Memory => json::Durability::Memory,
         },
         link: plan.link.clone(),
+        share: None,
         seed: plan.workload.seed,
         repetition: plan.repetition,
         keys: plan.workload.keys,
         zipf: plan.workload.zipf,
         read_ratio: plan.workload.read_ratio,
         warmup_s: plan.window.warmup.as_secs_f64(),
-        placement: "same host".to_owned(),
+        placement: plan.placement.clone(),
         seconds,
         operations: measured.counts.done,
         failed: measured.counts.failed,

@@ -4,6 +4,7 @@ use super::{
     child::Child,
     costs::{Costs, Counters},
     folder::Folder,
+    hosts::Hosts,
     link::Links,
     plan::Plan,
 };
@@ -13,7 +14,7 @@ use crate::{
         Look,
         config::{Config, Joins, Link, Supervisor},
     },
-    proc::{self, Usage},
+    proc::Usage,
     supervised::Place,
 };
 use anyhow::{Context as _, anyhow};
@@ -23,8 +24,9 @@ use rustix::process::Signal;
 use std::{
     collections::BTreeMap,
     fs,
-    net::{Ipv4Addr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
+    sync::Arc,
     time::Duration,
 };
 use tokio::time::timeout;
@@ -41,7 +43,8 @@ pub(crate) struct Nodes {
     // Dropped before the folder that they write to.
     children: BTreeMap<NodeId, Child>,
     addresses: BTreeMap<NodeId, SocketAddr>,
-    operator: Client,
+    /// Once all of them listen.
+    operator: Option<Arc<Client>>,
     /// What processes used that are gone.
     retired: Usage,
     /// What they counted.
@@ -50,6 +53,9 @@ pub(crate) struct Nodes {
     fallen: BTreeMap<NodeId, String>,
     folder: Folder,
     program: PathBuf,
+    /// Machines on which they run, and what this cluster is called there.
+    hosts: Hosts,
+    name: String,
 }
 
 impl Nodes {
@@ -57,22 +63,45 @@ impl Nodes {
     ///
     /// # Errors
     /// When one does not come up, with its own words.
-    pub(crate) async fn start(plan: &Plan, links: &Links, parent: &Path) -> anyhow::Result<Self> {
+    pub(crate) async fn start(
+        plan: &Plan,
+        links: &Links,
+        parent: &Path,
+        hosts: &Hosts,
+    ) -> anyhow::Result<Self> {
         let folder = Folder::new(parent, &plan.name)?;
+        let name = format!("{}-{:x}", plan.name, rand::random::<u32>());
         let validity = VALIDITY + 2 * plan.window.end();
         let cluster = ClusterId(rand::random());
         let ever = plan.processes().max(plan.faults.last_added());
         certs::write(folder.path(), cluster, ever, validity)?;
         let program = std::env::current_exe().context("finding this program")?;
         let emulated = !links.are_bare() || plan.faults.need_links();
-        let mut children = BTreeMap::new();
+        let mut nodes = Self {
+            children: BTreeMap::new(),
+            addresses: BTreeMap::new(),
+            operator: None,
+            retired: Usage::default(),
+            retired_counters: BTreeMap::new(),
+            fallen: BTreeMap::new(),
+            folder,
+            program,
+            hosts: hosts.clone(),
+            name,
+        };
         for node in (1..=plan.processes()).map(NodeId) {
-            let config = config(plan, folder.path(), node, emulated.then(|| links.of(node)));
-            crate::node::format(&config, cluster)?;
-            let file = write(&config, folder.path())?;
-            let log = folder.path().join(format!("node-{node}.log"));
-            children.insert(node, Child::start(node.0, &program, &file, &log)?);
+            let links = emulated.then(|| links.of(node));
+            let config = config(plan, nodes.folder.path(), node, links);
+            let child = nodes.begin(config, Some(cluster)).await?;
+            nodes.children.insert(node, child);
         }
+        nodes.introduce().await?;
+        Ok(nodes)
+    }
+
+    /// Waits until all listen, and tells each where the others do.
+    async fn introduce(&mut self) -> anyhow::Result<()> {
+        let children = &mut self.children;
         let mut places = Vec::new();
         for child in children.values_mut() {
             places.push(child.ready(READY_WITHIN).await?);
@@ -84,17 +113,29 @@ impl Nodes {
             .iter()
             .map(|place| (NodeId(place.node), place.address))
             .collect();
-        let operator = client(Role::Operator, folder.path(), addresses.clone())?;
-        Ok(Self {
-            children,
-            addresses,
-            operator,
-            retired: Usage::default(),
-            retired_counters: BTreeMap::new(),
-            fallen: BTreeMap::new(),
-            folder,
-            program,
-        })
+        let operator = client(Role::Operator, self.folder.path(), addresses.clone())?;
+        (self.operator, self.addresses) = (Some(Arc::new(operator)), addresses);
+        Ok(())
+    }
+
+    /// Starts a process for a node, here or where it belongs. With `format` its disk is made first.
+    async fn begin(&self, mut config: Config, format: Option<ClusterId>) -> anyhow::Result<Child> {
+        let (folder, node) = (self.folder.path(), NodeId(config.node));
+        let log = folder.join(format!("node-{node}.log"));
+        let Some(host) = self.hosts.of(node) else {
+            if let Some(cluster) = format {
+                crate::node::format(&config, cluster)?;
+            }
+            let file = write(&config, folder)?;
+            return Child::start(node.0, &self.program, &file, &log);
+        };
+        let files = config.travels(host.address());
+        write(&config, folder)?;
+        host.send(&self.name, folder, &files).await?;
+        if format.is_some() {
+            host.format(&self.name, node).await?;
+        }
+        Child::start_at(node.0, host, &self.name, &log).await
     }
 
     /// A connection of its own for a client.
@@ -124,8 +165,11 @@ impl Nodes {
     }
 
     /// Looks inside, and commands emulated links.
-    pub(crate) const fn operator(&self) -> &Client {
-        &self.operator
+    ///
+    /// # Panics
+    /// Before the cluster has started, when nobody has it yet.
+    pub(crate) fn operator(&self) -> &Arc<Client> {
+        self.operator.as_ref().expect("set when it has started")
     }
 
     /// Those that run.
@@ -134,12 +178,15 @@ impl Nodes {
     }
 
     /// What all processes have used since they were started, those that are gone included.
-    pub(crate) fn usage(&self) -> Usage {
-        let running = self.children.values().map(|child| proc::usage(child.pid()));
-        running.flatten().fold(self.retired, |sum, usage| Usage {
-            cpu: sum.cpu + usage.cpu,
-            rss_bytes_max: sum.rss_bytes_max.max(usage.rss_bytes_max),
-        })
+    pub(crate) async fn usage(&self) -> Usage {
+        let mut sum = self.retired;
+        for child in self.children.values() {
+            if let Ok(usage) = child.usage().await {
+                sum.cpu += usage.cpu;
+                sum.rss_bytes_max = sum.rss_bytes_max.max(usage.rss_bytes_max);
+            }
+        }
+        sum
     }
 
     /// The first node that has ended by itself, in a sentence.
@@ -222,7 +269,7 @@ impl Nodes {
             .children
             .remove(&node)
             .ok_or_else(|| anyhow!("node {node} does not run"))?;
-        if let Ok(usage) = proc::usage(child.pid()) {
+        if let Ok(usage) = child.usage().await {
             self.retired.cpu += usage.cpu;
             self.retired.rss_bytes_max = self.retired.rss_bytes_max.max(usage.rss_bytes_max);
         }
@@ -292,12 +339,10 @@ impl Nodes {
     /// Starts a node when others run already.
     async fn launch(&mut self, config: &Config) -> anyhow::Result<()> {
         let node = NodeId(config.node);
-        let file = write(config, self.folder.path())?;
-        let log = self.folder.path().join(format!("node-{node}.log"));
-        let mut child = Child::start(node.0, &self.program, &file, &log)?;
+        let mut child = self.begin(config.clone(), None).await?;
         let place = child.ready(READY_WITHIN).await?;
         self.addresses.insert(node, place.address);
-        self.operator.set_address(node, place.address);
+        self.operator().set_address(node, place.address);
         let places: Vec<_> = self
             .addresses
             .iter()
@@ -324,7 +369,7 @@ impl Nodes {
 
     /// The number of a node's process.
     pub(crate) fn pid(&self, node: NodeId) -> Option<u32> {
-        self.children.get(&node).map(Child::pid)
+        self.children.get(&node).and_then(Child::pid)
     }
 
     /// Asks all nodes to drain and end.
@@ -400,7 +445,7 @@ const LOOK_WITHIN: Duration = Duration::from_secs(1);
 impl Nodes {
     /// A look inside a node; none when it does not answer.
     pub(crate) async fn inspect(&self, node: NodeId) -> Option<Look> {
-        let text = self.operator.inspect(node, LOOK_WITHIN).await.ok()?;
+        let text = self.operator().inspect(node, LOOK_WITHIN).await.ok()?;
         serde_json::from_str(&text).ok()
     }
 
@@ -408,7 +453,7 @@ impl Nodes {
     pub(crate) async fn costs(&self) -> Costs {
         let mut costs = Costs {
             nodes: self.retired_counters.clone(),
-            usage: self.usage(),
+            usage: self.usage().await,
         };
         for node in self.alive() {
             if let Some(look) = self.inspect(node).await {
@@ -432,6 +477,40 @@ impl Nodes {
         } else {
             words.join("; ")
         }
+    }
+}
+
+impl Drop for Nodes {
+    fn drop(&mut self) {
+        self.hosts.forget(&self.name);
+    }
+}
+
+impl Config {
+    /// Makes it good for another machine, where this node listens at `address`: a folder of its own with
+    /// everything in it. Returns what has to be there, the file of the configuration included.
+    fn travels(&mut self, address: IpAddr) -> Vec<String> {
+        let name = |path: &mut PathBuf| {
+            let name = path.file_name().unwrap_or_default().to_owned();
+            *path = PathBuf::from(&name);
+            name.to_string_lossy().into_owned()
+        };
+        name(&mut self.data);
+        let identity = &mut self.identity;
+        let mut files = vec![format!("node-{}.toml", self.node)];
+        files.extend(
+            [
+                &mut identity.certificate,
+                &mut identity.key,
+                &mut identity.authority,
+            ]
+            .map(name),
+        );
+        self.listen.set_ip(address);
+        if let Some(supervisor) = &mut self.supervisor {
+            supervisor.process = 0;
+        }
+        files
     }
 }
 

@@ -1,6 +1,9 @@
 //! What will be run, in which order, decided before anything is started.
 
-use super::fault::Schedule;
+use super::{
+    fault::Schedule,
+    hosts::{Hosts, Spec},
+};
 use crate::{
     ending::refusal,
     flags::{ClusterFlags, Coordinator, Durability},
@@ -43,6 +46,8 @@ pub(crate) struct Plan {
     pub(crate) faults: Schedule,
     /// Whether the history is recorded and checked.
     pub(crate) check: bool,
+    /// Where clients and nodes stand.
+    pub(crate) placement: String,
 }
 
 impl Plan {
@@ -95,6 +100,7 @@ pub(crate) fn plans(
     flags: &ClusterFlags,
     algorithms: &[&str],
     baselines: &[(&str, Durability)],
+    hosts: &[Spec],
     seed: u64,
 ) -> anyhow::Result<Vec<Plan>> {
     let measured = Duration::from_secs_f64(flags.duration);
@@ -118,6 +124,7 @@ pub(crate) fn plans(
             "--durability memory keeps nothing: there is no disk that could be broken",
         ));
     }
+    Hosts::allow(hosts, &faults)?;
     let window = Window {
         warmup: Duration::from_secs_f64(flags.warmup),
         measured,
@@ -147,6 +154,7 @@ pub(crate) fn plans(
         snapshot_bytes: flags.snapshot,
         faults: faults.clone(),
         check: flags.check || !faults.faults.is_empty(),
+        placement: Hosts::placement(hosts),
     };
     let mut plans = Vec::new();
     for repetition in 0..flags.repeat {
@@ -190,6 +198,7 @@ mod tests {
             &flags(line),
             &["a", "b"],
             &[("echo", Durability::Memory)],
+            &[],
             7,
         );
         plans
@@ -213,6 +222,7 @@ mod tests {
             &flags("--fault kill:1@1s --link delay=1ms"),
             &["a"],
             &[("echo", Durability::Memory)],
+            &[],
             7,
         )
         .expect("it can be run");
@@ -225,17 +235,17 @@ mod tests {
     fn a_node_that_keeps_nothing_is_not_restarted() {
         for fault in ["kill:1@1s+1s", "kill:1@1s --fault restart:1@2s"] {
             let flags = flags(&format!("--durability memory --fault {fault}"));
-            assert!(plans(&flags, &["a"], &[], 7).is_err(), "{fault}");
+            assert!(plans(&flags, &["a"], &[], &[], 7).is_err(), "{fault}");
         }
         let flags = flags("--durability memory --fault kill:1@1s");
-        assert!(plans(&flags, &["a"], &[], 7).is_ok());
+        assert!(plans(&flags, &["a"], &[], &[], 7).is_ok());
     }
 
     /// Five algorithms, three baselines, and no more than two seconds each to start and stop.
     #[test]
     fn a_plain_run_of_five_algorithms_stays_under_two_minutes() {
         let baselines = [("echo", Durability::Memory); 3];
-        let plans = plans(&flags(""), &["a", "b", "c", "d", "e"], &baselines, 7);
+        let plans = plans(&flags(""), &["a", "b", "c", "d", "e"], &baselines, &[], 7);
         let total: Duration = plans
             .expect("it can be run")
             .iter()

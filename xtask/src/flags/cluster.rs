@@ -1,9 +1,9 @@
 //! The flags of `cargo xtask cluster`.
 
 use super::value;
-use clap::{Args, ValueEnum};
+use clap::{Args, FromArgMatches as _, ValueEnum};
 use serde::{Deserialize, Serialize};
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 /// Starts real node processes, drives them with a real load, measures, and compares.
 ///
@@ -44,6 +44,11 @@ pub(crate) struct ClusterFlags {
     /// latency counts from the intended start
     #[arg(long, value_name = "OPS", value_parser = value::rate)]
     pub(crate) rate: Option<f64>,
+
+    /// Search for the highest rate of an open loop, with at most `--clients` operations under way, at which
+    /// the 99th percentile stays within this bound, such as `10ms`; then measure at 50, 70 and 90 % of it
+    #[arg(long, value_name = "BOUND", value_parser = value::span, conflicts_with_all = ["rate", "fault"])]
+    pub(crate) search: Option<Duration>,
 
     /// Measured time of one run
     #[arg(long, value_name = "SECS", default_value = "8", value_parser = value::some_seconds)]
@@ -105,6 +110,21 @@ pub(crate) struct ClusterFlags {
           value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub(crate) repeat: u32,
 
+    /// Run the nodes on the machines that this file names, over ssh: a line each of the address at which
+    /// nodes listen, then `ssh=DESTINATION`, `program=PATH` (copied when not given), `folder=PATH` as needed.
+    /// Clients stay here
+    #[arg(long, value_name = "FILE")]
+    pub(crate) hosts: Option<PathBuf>,
+
+    /// The ssh to use for `--hosts`, with options of its own
+    #[arg(
+        long,
+        value_name = "COMMAND",
+        default_value = "ssh",
+        requires = "hosts"
+    )]
+    pub(crate) ssh: String,
+
     /// Folder of the report; `target/cluster/<UTC time>` when not given
     #[arg(long, value_name = "DIR")]
     pub(crate) out: Option<PathBuf>,
@@ -112,6 +132,19 @@ pub(crate) struct ClusterFlags {
     /// Print report.json on standard output, and nothing else there
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+impl ClusterFlags {
+    /// Flags as they would be typed after `cluster`.
+    ///
+    /// # Errors
+    /// Clap's own sentence.
+    pub(crate) fn of(line: &str) -> Result<Self, clap::Error> {
+        let name = std::iter::once("cluster");
+        let matches = Self::augment_args(clap::Command::new("cluster"))
+            .try_get_matches_from(name.chain(line.split_whitespace()))?;
+        Self::from_arg_matches(&matches)
+    }
 }
 
 /// Where the coordinator of two-phase commit runs.

@@ -34,10 +34,12 @@ pub(crate) enum Command {
     Reproduce(ReproduceFlags),
     Report(ReportFlags),
     Compare(CompareFlags),
-    /// Measures other libraries beside ours: raft-rs and omnipaxos in memory, in one run
+    /// Measures other systems beside ours, in turns: raft-rs, omnipaxos and openraft in one process, etcd on
+    /// real nodes
     ///
-    /// They are a workspace of their own in bench/peers, which is built first; raft-rs needs `protoc`.
-    /// Exit status: 0; 1 when it cannot be built or fails.
+    /// The libraries are a workspace of their own in bench/peers, which is built first. Without `protoc`
+    /// raft-rs and etcd are left out, without `etcd` etcd is. Takes some minutes.
+    /// Exit status: 0; 1 when something cannot be built or fails.
     Peers,
     Wal(WalFlags),
 }
@@ -216,6 +218,9 @@ mod tests {
             ("cluster --timeout 0", "--timeout"),
             ("cluster --rate -1", "-1"),
             ("cluster --rate=0", "--rate"),
+            ("cluster --search 0ms", "--search"),
+            ("cluster --search 10", "--search"),
+            ("cluster --search 10ms --rate 5", "--rate"),
             ("cluster --duration 0", "--duration"),
             ("cluster --duration soon", "--duration"),
             ("cluster --warmup=-1", "--warmup"),

@@ -1,7 +1,7 @@
 //! What a single flag's text may be. Every error is the end of clap's sentence `invalid value 'x'
 //! for '--flag <X>': …`.
 
-use std::str::FromStr;
+use std::{str::FromStr, time::Duration};
 
 /// A number of seconds, fractions allowed.
 fn seconds(text: &str) -> Result<f64, String> {
@@ -22,6 +22,15 @@ pub(crate) fn some_seconds(text: &str) -> Result<f64, String> {
     match seconds(text)? {
         0.0 => Err("a run takes more than 0 seconds".to_owned()),
         some => Ok(some),
+    }
+}
+
+/// A time with its unit, more than none.
+pub(crate) fn span(text: &str) -> Result<Duration, String> {
+    match consensus_core::fault::duration(text) {
+        Ok(Duration::ZERO) => Err("a bound is more than nothing".to_owned()),
+        Ok(span) => Ok(span),
+        Err(error) => Err(error.to_string()),
     }
 }
 

@@ -161,7 +161,8 @@ pub(crate) struct Link {
 #[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Debug)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Supervisor {
-    /// Its process; when it ends, so does the node.
+    /// Its process; when it ends, so does the node. Zero on another machine: then the node ends with its
+    /// standard input.
     pub(crate) process: u32,
     /// How many nodes it starts, numbered from 1.
     pub(crate) nodes: u16,
@@ -178,6 +179,13 @@ pub(crate) struct Peer {
     pub(crate) node: u16,
     /// Where.
     pub(crate) address: SocketAddr,
+}
+
+impl Supervisor {
+    /// Whether it runs on another machine.
+    pub(crate) const fn is_far(&self) -> bool {
+        self.process == 0
+    }
 }
 
 impl Config {

@@ -4,7 +4,10 @@ use super::{
     config::Config,
     serve::{meet, terminated},
 };
-use crate::ending::{DONE, refused};
+use crate::{
+    ending::{DONE, refused},
+    supervised,
+};
 use anyhow::Context as _;
 use bench::baseline::{Baseline, Floor, gateway};
 use bytes::Bytes;
@@ -52,6 +55,9 @@ async fn serve(baseline: Baseline, config: &Config, identity: Identity) -> anyho
     if config.supervisor.is_some() {
         // It has no peers, and yet says where it is like any other.
         meet(config, endpoint.local_address()?).await?;
+    }
+    if config.supervisor.is_some_and(|parent| parent.is_far()) {
+        supervised::hear_disk_commands(true, |_| Err("a baseline breaks no disk".to_owned()))?;
     }
     terminated.await;
     endpoint.close().await;

@@ -15,6 +15,11 @@ pub(crate) struct Look {
 }
 
 impl Look {
+    /// The last entry of a log whose effect its state has; zero where there is no log.
+    pub(crate) fn applied(&self) -> u64 {
+        self.counts.get("applied").copied().unwrap_or_default()
+    }
+
     /// One counter of the transport; zero when it has none of that name.
     pub(crate) fn transport(&self, name: &str) -> u64 {
         self.transport.get(name).copied().unwrap_or_default()

@@ -27,7 +27,7 @@ use std::{fs, io::IsTerminal as _, path::PathBuf};
 /// The command.
 pub(crate) fn run<R: Registry>(flags: &NodeFlags) -> anyhow::Result<u8> {
     let mut config = Config::read(&flags.config)?;
-    if let Some(supervisor) = config.supervisor {
+    if let Some(supervisor) = config.supervisor.filter(|parent| !parent.is_far()) {
         crate::supervised::die_with(supervisor.process)?;
     }
     let baseline = Baseline::named(&config.algorithm);

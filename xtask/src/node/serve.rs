@@ -72,8 +72,12 @@ async fn serve<A: Runnable>(
     if let Some(operator) = operator {
         tokio::spawn(rejoin::promote(config.clone(), operator.to_owned()));
     }
-    if let Some(disk) = disk {
-        supervised::hear_disk_commands(move |command| disk.command(command))?;
+    let is_far = config.supervisor.is_some_and(|parent| parent.is_far());
+    if is_far || disk.is_some() {
+        supervised::hear_disk_commands(is_far, move |command| match &disk {
+            Some(disk) => disk.command(command),
+            None => Err("this node was not started to have its disk broken".to_owned()),
+        })?;
     }
     tokio::pin!(terminated);
     let mut again = signal(SignalKind::hangup())?;

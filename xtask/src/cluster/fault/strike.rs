@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     algorithms::Catalogue,
-    cluster::{link::Links, nodes::Nodes, plan::Plan},
+    cluster::{link::Links, nodes::Nodes, plan::Plan, recovery::Recoveries},
 };
 use anyhow::Context as _;
 use bench::report::json::FaultReport;
@@ -108,11 +108,20 @@ impl Striker {
         done.await.with_context(|| format!("--fault '{spec}'"))
     }
 
-    /// What was done, in the order in which it was given. `lasted` knows how long service was away.
-    pub(crate) fn reports(&self, lasted: impl Fn(usize) -> Option<Duration>) -> Vec<FaultReport> {
-        let told = |(fault, report): (&usize, &FaultReport)| FaultReport {
-            outage_ms: lasted(*fault).map(|outage| outage.as_secs_f64() * 1000.0),
-            ..report.clone()
+    /// What was done, in the order in which it was given. `lasted` knows how long service was away,
+    /// `recoveries` how it came back.
+    pub(crate) fn reports(
+        &self,
+        lasted: impl Fn(usize) -> Option<Duration>,
+        recoveries: &Recoveries,
+    ) -> Vec<FaultReport> {
+        let told = |(fault, report): (&usize, &FaultReport)| {
+            let outage = lasted(*fault);
+            FaultReport {
+                outage_ms: outage.map(|outage| outage.as_secs_f64() * 1000.0),
+                recovery: recoveries.of(*fault, outage),
+                ..report.clone()
+            }
         };
         self.reports.iter().map(told).collect()
     }
@@ -130,8 +139,25 @@ impl Striker {
     }
 
     /// Whom a fault has struck that has not ended.
-    pub(super) fn victims_of(&self, fault: usize) -> Vec<NodeId> {
+    pub(crate) fn victims_of(&self, fault: usize) -> Vec<NodeId> {
         self.struck.get(&fault).cloned().unwrap_or_default()
+    }
+
+    /// Whether whoever was struck works again after this moment: nothing to catch up with where it was
+    /// never away.
+    pub(crate) fn brings_back(&self, moment: Moment) -> bool {
+        let fault = &self.schedule.faults[moment.fault].fault;
+        match moment.edge {
+            Edge::Heal => matches!(
+                fault,
+                Fault::Kill(_)
+                    | Fault::Pause(_)
+                    | Fault::Isolate(_)
+                    | Fault::Deaf(_)
+                    | Fault::Mute(_)
+            ),
+            Edge::Strike => matches!(fault, Fault::Restart(_)),
+        }
     }
 
     /// Whether a node has been started again.
@@ -159,6 +185,7 @@ impl Striker {
                 },
                 at_s: at.as_secs_f64(),
                 outage_ms: None,
+                recovery: None,
                 detail: None,
             },
         );

@@ -116,6 +116,11 @@ impl Ledger {
         self.book(client).recorder.issue(intended);
     }
 
+    /// A client was free at the moment `intended`, and turned to it so much later.
+    pub(crate) fn late(&self, client: u32, intended: Duration, by: Duration) {
+        self.book(client).recorder.late(intended, by);
+    }
+
     /// An operation has ended. `result` is what it answered, when it was done.
     pub(crate) fn end(
         &self,

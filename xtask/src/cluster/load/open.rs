@@ -96,6 +96,8 @@ async fn serve<C: Caller>(
     mut asker: Asker,
     mut intended: Duration,
 ) {
+    let by = load.now().saturating_sub(intended);
+    load.ledger.late(asker.number, intended, by);
     loop {
         load.perform(&mut asker, intended).await;
         let mut desk = lock(&desk);
