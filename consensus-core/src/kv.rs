@@ -102,6 +102,17 @@ pub fn as_put(body: &[u8]) -> Option<(&[u8], &[u8])> {
     end.is_empty().then_some((key, value))
 }
 
+/// The body of a [`Put`](Operation::Put), made with one allocation.
+#[must_use]
+pub fn put(key: &[u8], value: &[u8]) -> Bytes {
+    // The kind, and two lengths of at most ten bytes.
+    let mut bytes = alloc::vec::Vec::with_capacity(21 + key.len() + value.len());
+    bytes.push(2);
+    wire::put_payload(key, &mut bytes);
+    wire::put_payload(value, &mut bytes);
+    bytes.into()
+}
+
 /// Decodes a body, as [`Wire::decode`](crate::Wire::decode) does; here so that services need not
 /// name the trait.
 ///
@@ -132,6 +143,7 @@ mod tests {
             value: value.clone(),
         });
         assert_eq!(as_put(&put), Some((&key[..], &value[..])));
+        assert_eq!(super::put(&key, &value), put);
         for cut in 0..put.len() {
             assert_eq!(as_put(&put[..cut]), None, "{cut}");
         }

@@ -5,18 +5,21 @@
 
 use crate::{ClientId, DecodeError, Decoder, Field, Index, Sequence, wire};
 use alloc::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
+    collections::{BTreeSet, VecDeque},
     vec::Vec,
 };
 use bytes::Bytes;
+use core::{hash::Hasher, ops::Range};
+use hashbrown::HashTable;
+use rustc_hash::FxHasher;
 
 /// What became of one command.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Admission {
-    /// Not seen before: carried out now, with this result.
-    Executed(Bytes),
-    /// Carried out before, with this result.
-    Repeated(Bytes),
+    /// Not seen before: carried out now.
+    Executed,
+    /// Carried out before; the result is that of then.
+    Repeated,
     /// The session was never opened, or has expired, or the sequence is older than what it
     /// remembers: it may have been carried out or not.
     Expired,
@@ -25,29 +28,32 @@ pub enum Admission {
 /// One client's memory.
 #[derive(Clone, PartialEq, Eq, Debug)]
 struct Session {
+    client: ClientId,
     /// When it was last used.
     used: Index,
     /// The highest sequence carried out.
     newest: Sequence,
-    results: Results,
     /// Everything at or below this that is not in `results` has been forgotten.
     floor: Sequence,
+    results: Results,
 }
 
 impl Session {
-    const fn new(used: Index) -> Self {
+    const fn new(client: ClientId, used: Index) -> Self {
         Self {
+            client,
             used,
             newest: Sequence(0),
-            results: Results::new(),
             floor: Sequence(0),
+            results: Results::new(),
         }
     }
 
+    #[inline]
     fn record(&mut self, sequence: Sequence, result: &[u8]) {
         self.newest = self.newest.max(sequence);
         self.results.push(sequence, result);
-        if self.results.count() > Sessions::WINDOW
+        if self.results.count > Sessions::WINDOW
             && let Some(forgotten) = self.results.pop()
         {
             self.floor = self.floor.max(forgotten);
@@ -55,56 +61,112 @@ impl Session {
     }
 }
 
-/// Results in the order in which they came about, in one stretch of bytes: what is forgotten was made
-/// many commands of other clients ago, and to free it one by one would touch cold memory each time.
-#[derive(Clone, PartialEq, Eq, Debug)]
+/// Results in the order in which they came about, in one stretch of bytes: how far the sequence is from
+/// that of the result before, how long, and the result. A busy node touches every client's memory anew
+/// with each batch, so a result of a few bytes must not cost more than those.
+#[derive(Clone, Debug)]
 struct Results {
-    /// Whose, and how long.
-    of: VecDeque<(Sequence, u32)>,
     bytes: VecDeque<u8>,
+    count: usize,
+    /// The sequence before the oldest, and the newest: where the distances count from.
+    forgotten: Sequence,
+    last: Sequence,
 }
+
+// After a snapshot the distances count from elsewhere.
+impl PartialEq for Results {
+    fn eq(&self, other: &Self) -> bool {
+        let all = |results: &Self| -> Vec<_> {
+            let one = |(sequence, result)| (sequence, results.bytes(result));
+            results.iter().map(one).collect()
+        };
+        all(self) == all(other)
+    }
+}
+
+impl Eq for Results {}
 
 impl Results {
     const fn new() -> Self {
         Self {
-            of: VecDeque::new(),
             bytes: VecDeque::new(),
+            count: 0,
+            forgotten: Sequence(0),
+            last: Sequence(0),
         }
     }
 
-    fn count(&self) -> usize {
-        self.of.len()
-    }
-
+    #[inline]
     fn push(&mut self, sequence: Sequence, result: &[u8]) {
-        self.of.push_back((sequence, result.len() as u32));
+        let distance = sequence.0.wrapping_sub(self.last.0).cast_signed();
+        self.last = sequence;
+        self.count += 1;
+        // Near zero either way, for calls in flight may overtake each other.
+        self.put((distance << 1 ^ distance >> 63).cast_unsigned());
+        self.put(result.len() as u64);
         self.bytes.extend(result);
     }
 
+    #[inline]
+    fn put(&mut self, mut number: u64) {
+        while number >= 0x80 {
+            self.bytes.push_back(number as u8 | 0x80);
+            number >>= 7;
+        }
+        self.bytes.push_back(number as u8);
+    }
+
     /// Forgets the oldest.
+    #[inline]
     fn pop(&mut self) -> Option<Sequence> {
-        let (sequence, length) = self.of.pop_front()?;
-        self.bytes.drain(..length as usize);
+        let (sequence, result) = self.at(0, self.forgotten)?;
+        self.bytes.drain(..result.end);
+        self.count -= 1;
+        self.forgotten = sequence;
         Some(sequence)
     }
 
-    fn iter(&self) -> impl Iterator<Item = (Sequence, Bytes)> + '_ {
-        let mut start = 0;
-        self.of.iter().map(move |(sequence, length)| {
-            let range = start..start + *length as usize;
-            start = range.end;
-            let result: Vec<u8> = self.bytes.range(range).copied().collect();
-            (*sequence, result.into())
+    /// The result that begins at byte `start`, after one of the sequence `before`.
+    #[inline]
+    fn at(&self, start: usize, before: Sequence) -> Option<(Sequence, Range<usize>)> {
+        let mut bytes = self.bytes.range(start..).copied();
+        let length = bytes.len();
+        let distance = number(&mut bytes)?;
+        let distance = (distance >> 1) ^ (distance & 1).wrapping_neg();
+        let size = number(&mut bytes)? as usize;
+        let from = start + length - bytes.len();
+        Some((Sequence(before.0.wrapping_add(distance)), from..from + size))
+    }
+
+    fn iter(&self) -> impl Iterator<Item = (Sequence, Range<usize>)> + '_ {
+        let mut next = (self.forgotten, 0);
+        core::iter::from_fn(move || {
+            let (sequence, result) = self.at(next.1, next.0)?;
+            next = (sequence, result.end);
+            Some((sequence, result))
         })
     }
 
-    fn find(&self, wanted: Sequence) -> Option<Bytes> {
-        let position = self.of.iter().position(|(known, _)| *known == wanted)?;
-        let before = self.of.iter().take(position);
-        let start: usize = before.map(|(_, length)| *length as usize).sum();
-        let length = self.of[position].1 as usize;
-        let bytes: Vec<u8> = self.bytes.range(start..start + length).copied().collect();
-        Some(bytes.into())
+    fn bytes(&self, result: Range<usize>) -> Vec<u8> {
+        self.bytes.range(result).copied().collect()
+    }
+
+    fn find(&self, wanted: Sequence) -> Option<Vec<u8>> {
+        let (_, result) = self.iter().find(|(known, _)| *known == wanted)?;
+        Some(self.bytes(result))
+    }
+}
+
+#[inline]
+fn number(bytes: &mut impl Iterator<Item = u8>) -> Option<u64> {
+    let (mut number, mut shift) = (0, 0);
+    loop {
+        let byte = bytes.next()?;
+        number |= u64::from(byte & 0x7f) << shift;
+        if byte < 0x80 {
+            return Some(number);
+        }
+        shift += 7;
     }
 }
 
@@ -115,7 +177,10 @@ impl Results {
 /// how many calls one client may have in flight.
 #[derive(Clone, Debug)]
 pub struct Sessions {
-    table: BTreeMap<ClientId, Session>,
+    /// Walked through only to be sorted: nothing depends on the order of a hash. The hash has no secret:
+    /// whoever may open sessions at will can push everybody else's out, and gains nothing by making
+    /// look-ups slow.
+    table: HashTable<Session>,
     /// Every session once, under a moment at which it was used. Its last use may be later: that is
     /// looked up only when room is needed, so that using a session costs nothing here.
     by_use: BTreeSet<(Index, ClientId)>,
@@ -124,11 +189,18 @@ pub struct Sessions {
 
 impl PartialEq for Sessions {
     fn eq(&self, other: &Self) -> bool {
-        self.sessions_max == other.sessions_max && self.table == other.table
+        self.sessions_max == other.sessions_max && self.sorted().eq(other.sorted())
     }
 }
 
 impl Eq for Sessions {}
+
+#[inline]
+fn hash(client: ClientId) -> u64 {
+    let mut hasher = FxHasher::default();
+    hasher.write_u128(client.0);
+    hasher.finish()
+}
 
 impl Sessions {
     /// Calls that one client may have in flight.
@@ -138,7 +210,7 @@ impl Sessions {
     #[must_use]
     pub const fn new(sessions_max: usize) -> Self {
         Self {
-            table: BTreeMap::new(),
+            table: HashTable::new(),
             by_use: BTreeSet::new(),
             sessions_max,
         }
@@ -150,60 +222,87 @@ impl Sessions {
         self.table.len()
     }
 
+    #[inline]
+    fn session(&mut self, client: ClientId) -> Option<&mut Session> {
+        self.table
+            .find_mut(hash(client), |session| session.client == client)
+    }
+
+    fn sorted(&self) -> impl Iterator<Item = &Session> {
+        let mut sessions: Vec<&Session> = self.table.iter().collect();
+        sessions.sort_unstable_by_key(|session| session.client);
+        sessions.into_iter()
+    }
+
     /// The entry at `index` opens a session; opening it again changes nothing but its last use.
     pub fn open(&mut self, index: Index, client: ClientId) {
-        if let Some(session) = self.table.get_mut(&client) {
+        if let Some(session) = self.session(client) {
             session.used = index;
             return;
         }
-        self.insert(client, Session::new(index));
-        while self.table.len() > self.sessions_max && self.expire_oldest() {}
+        self.insert(Session::new(client, index));
+        while self.count() > self.sessions_max && self.expire_oldest() {}
     }
 
-    fn insert(&mut self, client: ClientId, session: Session) {
+    fn insert(&mut self, session: Session) {
+        let client = session.client;
+        self.remove(client);
         self.by_use.insert((session.used, client));
-        self.table.insert(client, session);
+        let rehash = |session: &Session| hash(session.client);
+        self.table.insert_unique(hash(client), session, rehash);
+    }
+
+    /// Whether there was one.
+    fn remove(&mut self, client: ClientId) -> bool {
+        let is_its = |session: &Session| session.client == client;
+        self.table
+            .find_entry(hash(client), is_its)
+            .map(hashbrown::hash_table::OccupiedEntry::remove)
+            .is_ok()
     }
 
     /// Closes the session that has not been used for longest. No entry of `by_use` is later than its
     /// session's last use, so the first that is not earlier either is that one's.
     fn expire_oldest(&mut self) -> bool {
         while let Some((moment, client)) = self.by_use.pop_first() {
-            match self.table.get(&client) {
-                Some(session) if session.used > moment => {
-                    self.by_use.insert((session.used, client));
+            match self.session(client).map(|session| session.used) {
+                Some(used) if used > moment => {
+                    self.by_use.insert((used, client));
                 }
-                _ => return self.table.remove(&client).is_some(),
+                _ => return self.remove(client),
             }
         }
         false
     }
 
-    /// The command at `index`: carried out by `execute` unless it was before.
+    /// The command at `index`: carried out by `execute` unless it was before. `result` is empty, and
+    /// then holds what to answer; `execute` writes it.
     #[inline]
     pub fn once(
         &mut self,
         index: Index,
         client: ClientId,
         sequence: Sequence,
-        execute: impl FnOnce() -> Bytes,
+        result: &mut Vec<u8>,
+        execute: impl FnOnce(&mut Vec<u8>),
     ) -> Admission {
-        let Some(session) = self.table.get_mut(&client) else {
+        let Some(session) = self.session(client) else {
             return Admission::Expired;
         };
         session.used = index;
         // Nearly always the newest: whether an older one is known is looked up only then.
         if sequence <= session.newest {
-            if let Some(result) = session.results.find(sequence) {
-                return Admission::Repeated(result);
+            if let Some(known) = session.results.find(sequence) {
+                *result = known;
+                return Admission::Repeated;
             }
             if sequence <= session.floor {
                 return Admission::Expired;
             }
         }
-        let result = execute();
-        session.record(sequence, &result);
-        Admission::Executed(result)
+        execute(result);
+        session.record(sequence, result);
+        Admission::Executed
     }
 }
 
@@ -211,15 +310,15 @@ impl Sessions {
 impl Field for Sessions {
     fn put(&self, out: &mut Vec<u8>) {
         wire::put_varint(self.sessions_max as u64, out);
-        wire::put_varint(self.table.len() as u64, out);
-        for (client, session) in &self.table {
-            client.put(out);
+        wire::put_varint(self.count() as u64, out);
+        for session in self.sorted() {
+            session.client.put(out);
             session.used.put(out);
             session.floor.put(out);
-            wire::put_varint(session.results.count() as u64, out);
+            wire::put_varint(session.results.count as u64, out);
             for (sequence, result) in session.results.iter() {
                 sequence.put(out);
-                result.put(out);
+                wire::put_payload(&session.results.bytes(result), out);
             }
         }
     }
@@ -229,7 +328,7 @@ impl Field for Sessions {
             Self::new(usize::try_from(input.varint("sessions")?).unwrap_or(usize::MAX));
         for _ in 0..input.count(18, "sessions")? {
             let client = ClientId::take(input)?;
-            let mut session = Session::new(Index::take(input)?);
+            let mut session = Session::new(client, Index::take(input)?);
             session.floor = Sequence::take(input)?;
             session.newest = session.floor;
             for _ in 0..input.count(2, "results")? {
@@ -239,7 +338,7 @@ impl Field for Sessions {
                     .results
                     .push(sequence, &<Bytes as Field>::take(input)?);
             }
-            sessions.insert(client, session);
+            sessions.insert(session);
         }
         Ok(sessions)
     }
@@ -251,7 +350,18 @@ mod tests {
     use alloc::vec;
 
     const CLIENT: ClientId = ClientId(7);
-    const ONE: Bytes = Bytes::from_static(b"one");
+    /// What became of it, and the result.
+    type Outcome = (Admission, Vec<u8>);
+
+    fn executed(result: &[u8]) -> Outcome {
+        (Admission::Executed, result.to_vec())
+    }
+
+    fn repeated(result: &[u8]) -> Outcome {
+        (Admission::Repeated, result.to_vec())
+    }
+
+    const EXPIRED: Outcome = (Admission::Expired, Vec::new());
 
     fn opened() -> Sessions {
         let mut sessions = Sessions::new(2);
@@ -259,31 +369,43 @@ mod tests {
         sessions
     }
 
-    fn call(sessions: &mut Sessions, index: u64, client: ClientId, sequence: u64) -> Admission {
-        sessions.once(Index(index), client, Sequence(sequence), || ONE)
+    fn write(
+        sessions: &mut Sessions,
+        index: u64,
+        client: ClientId,
+        sequence: u64,
+        bytes: &[u8],
+    ) -> Outcome {
+        let (mut result, sequence) = (Vec::new(), Sequence(sequence));
+        let admission = sessions.once(Index(index), client, sequence, &mut result, |result| {
+            result.extend_from_slice(bytes);
+        });
+        (admission, result)
+    }
+
+    fn call(sessions: &mut Sessions, index: u64, client: ClientId, sequence: u64) -> Outcome {
+        write(sessions, index, client, sequence, b"one")
     }
 
     #[test]
     fn a_repeat_is_answered_and_not_executed() {
         let mut sessions = opened();
-        assert_eq!(call(&mut sessions, 2, CLIENT, 1), Admission::Executed(ONE));
-        let again = sessions.once(Index(3), CLIENT, Sequence(1), || panic!("a second time"));
-        assert_eq!(again, Admission::Repeated(ONE));
+        assert_eq!(call(&mut sessions, 2, CLIENT, 1), executed(b"one"));
+        let again = write(&mut sessions, 3, CLIENT, 1, b"two");
+        assert_eq!(again, repeated(b"one"));
     }
 
     #[test]
     fn calls_in_flight_may_overtake_each_other() {
         let mut sessions = opened();
+        let result = |sequence: u64| vec![sequence as u8; 100 * sequence as usize];
         for sequence in [3, 1, 2] {
-            let result = Bytes::from(vec![sequence as u8; sequence]);
-            let sequence = Sequence(sequence as u64);
-            let admission = sessions.once(Index(2), CLIENT, sequence, || result.clone());
-            assert_eq!(admission, Admission::Executed(result));
+            let outcome = write(&mut sessions, 2, CLIENT, sequence, &result(sequence));
+            assert_eq!(outcome, executed(&result(sequence)));
         }
         for sequence in 1..=3 {
-            let again = call(&mut sessions, 3, CLIENT, sequence as u64);
-            let result = Bytes::from(vec![sequence as u8; sequence]);
-            assert_eq!(again, Admission::Repeated(result));
+            let again = call(&mut sessions, 3, CLIENT, sequence);
+            assert_eq!(again, repeated(&result(sequence)));
         }
     }
 
@@ -294,7 +416,7 @@ mod tests {
         call(&mut sessions, 2, CLIENT, 1);
         sessions.open(Index(3), ClientId(8));
         sessions.open(Index(4), ClientId(9));
-        assert_eq!(call(&mut sessions, 5, CLIENT, 1), Admission::Expired);
+        assert_eq!(call(&mut sessions, 5, CLIENT, 1), EXPIRED);
         assert_eq!(sessions.count(), 2);
     }
 
@@ -304,8 +426,8 @@ mod tests {
         sessions.open(Index(2), ClientId(8));
         call(&mut sessions, 3, CLIENT, 1);
         sessions.open(Index(4), ClientId(9));
-        assert_eq!(call(&mut sessions, 5, ClientId(8), 1), Admission::Expired);
-        assert_eq!(call(&mut sessions, 6, CLIENT, 2), Admission::Executed(ONE));
+        assert_eq!(call(&mut sessions, 5, ClientId(8), 1), EXPIRED);
+        assert_eq!(call(&mut sessions, 6, CLIENT, 2), executed(b"one"));
     }
 
     #[test]
@@ -314,20 +436,53 @@ mod tests {
         for sequence in 1..=Sessions::WINDOW as u64 + 1 {
             call(&mut sessions, sequence, CLIENT, sequence);
         }
-        assert_eq!(call(&mut sessions, 99, CLIENT, 1), Admission::Expired);
-        assert_eq!(call(&mut sessions, 99, CLIENT, 2), Admission::Repeated(ONE));
+        assert_eq!(call(&mut sessions, 99, CLIENT, 1), EXPIRED);
+        assert_eq!(call(&mut sessions, 99, CLIENT, 2), repeated(b"one"));
     }
 
     #[test]
     fn sessions_survive_a_snapshot() {
-        let mut sessions = opened();
-        for sequence in [1, 3, 2] {
-            call(&mut sessions, 1 + sequence, CLIENT, sequence);
+        let mut sessions = Sessions::new(9);
+        for client in [9, 7, 8] {
+            sessions.open(Index(1), ClientId(client));
+            for sequence in (1..=70).chain([u64::MAX, 100]) {
+                call(&mut sessions, 2, ClientId(client), sequence);
+            }
         }
         let mut bytes = vec![];
         sessions.put(&mut bytes);
         let mut input = Decoder::new(bytes.into());
-        assert_eq!(Sessions::take(&mut input), Ok(sessions));
+        let mut restored = Sessions::take(&mut input).expect("just written");
+        assert_eq!(restored, sessions);
         assert_eq!(input.remaining(), 0);
+        for sessions in [&mut sessions, &mut restored] {
+            assert_eq!(call(sessions, 99, CLIENT, 3), EXPIRED);
+            assert_eq!(call(sessions, 99, CLIENT, 70), repeated(b"one"));
+            assert_eq!(call(sessions, 99, CLIENT, u64::MAX), repeated(b"one"));
+        }
+    }
+
+    /// Against a table that is looked through from the start.
+    #[test]
+    fn sessions_that_come_and_go_are_found_again() {
+        let mut sessions = Sessions::new(5);
+        let mut known: Vec<(u128, u64)> = vec![];
+        for index in 1..=500u64 {
+            let client = u128::from(index * index % 23) << 100;
+            sessions.open(Index(index), ClientId(client));
+            known.retain(|(one, _)| *one != client);
+            known.push((client, index));
+            if known.len() > 5 {
+                known.remove(0);
+            }
+            for client in (0..23).map(|client| client << 100) {
+                let is_open = known.iter().any(|(one, _)| *one == client);
+                let found = sessions.session(ClientId(client)).map(|one| one.used);
+                let used = known.iter().find(|(one, _)| *one == client);
+                assert_eq!(found, used.map(|(_, used)| Index(*used)));
+                assert_eq!(found.is_some(), is_open);
+            }
+            assert_eq!(sessions.count(), known.len());
+        }
     }
 }

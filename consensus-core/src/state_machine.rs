@@ -1,6 +1,7 @@
 //! The one trait that a user of a replicated log implements.
 
 use crate::Index;
+use alloc::vec::Vec;
 use bytes::Bytes;
 
 /// An application's state, replicated by applying the same commands in the same order everywhere.
@@ -36,6 +37,12 @@ pub trait StateMachine {
     /// command, in the order of the log. A command that makes no sense must be answered, not
     /// panicked at: it is committed everywhere.
     fn apply(&mut self, index: Index, command: &[u8]) -> Bytes;
+
+    /// The same, with the result written into `result`, which is empty. For machines whose results are
+    /// small: every replica makes one for each command, and only the one that was asked hands it on.
+    fn apply_into(&mut self, index: Index, command: &[u8], result: &mut Vec<u8>) {
+        result.extend_from_slice(&self.apply(index, command));
+    }
 
     /// Whether a client's call only reads, and need not go through the log.
     fn is_read(&self, body: &[u8]) -> bool {

@@ -6,7 +6,6 @@ use crate::recorder::Outcome;
 use bytes::Bytes;
 use consensus_core::{
     ClientId, Contract, NodeId, Sequence,
-    kv::Operation,
     service::{Answer, Refusal},
 };
 
@@ -56,29 +55,35 @@ impl Client {
         self.home
     }
 
-    /// The call that opens its session, of which the first operation takes no notice where there are
-    /// none. Made once, first of all.
+    /// Which of its calls this is: at first the one that opens its session, of which an operation takes
+    /// no notice where there are none.
     #[must_use]
-    pub const fn opening(&self) -> (Sequence, Bytes) {
-        (Sequence(0), Bytes::new())
+    pub const fn sequence(&self) -> Sequence {
+        Sequence(self.sequence)
     }
 
-    /// The next operation. A retry carries the same sequence and body.
-    pub fn operation(&mut self) -> (Sequence, Bytes) {
+    /// Goes on to the next operation.
+    pub fn advance(&mut self) {
         self.sequence += 1;
         self.payload[..8].copy_from_slice(&self.sequence.to_be_bytes());
-        let value = Bytes::copy_from_slice(&self.payload);
-        let body = match self.contract {
+    }
+
+    /// What it asks; the same whenever it asks again.
+    #[must_use]
+    pub fn body(&self) -> Bytes {
+        if self.sequence == 0 {
+            return Bytes::new();
+        }
+        match self.contract {
             Contract::Register | Contract::ReplicatedLog => {
-                let key = kv::key(self.number);
-                consensus_core::kv::encode(&Operation::Put { key, value })
+                consensus_core::kv::put(&self.number.to_be_bytes(), &self.payload)
             }
             Contract::AtomicCommit => {
-                let age = self.sequence;
-                bank::body(&bank::transfer(self.nodes, self.number, age, value))
+                let value = Bytes::copy_from_slice(&self.payload);
+                let (account, age) = (self.number, self.sequence);
+                bank::body(&bank::transfer(self.nodes, account, age, value))
             }
-        };
-        (Sequence(self.sequence), body)
+        }
     }
 
     /// What an answer to an operation means.

@@ -3,7 +3,6 @@
 
 use crate::{app::Client, recorder::Outcome};
 use consensus_core::{
-    Sequence,
     runtime::{self, Handle, NodeError, Options, Runnable, Running},
     service::Answer,
 };
@@ -43,13 +42,13 @@ pub struct InProcess<A: Runnable> {
 }
 
 impl<A: Runnable> InProcess<A> {
-    /// Starts nodes 1 to `nodes` and opens the sessions of `clients` clients, on one runtime with a
-    /// worker thread a core.
+    /// Starts nodes 1 to `nodes` and opens the sessions of `clients` clients, all on the caller's thread:
+    /// a wake on another core costs more than the whole way of a command.
     ///
     /// # Errors
     /// When there are no threads, or the options do not fit.
     pub fn new(nodes: u16, clients: u32, options: &A::Options) -> Result<Self, InProcessError> {
-        let tokio = Builder::new_multi_thread().enable_all().build()?;
+        let tokio = Builder::new_current_thread().enable_all().build()?;
         let nodes_running = {
             let _guard = tokio.enter();
             runtime::cluster::<A>(nodes, options, &Options::default())?
@@ -61,8 +60,7 @@ impl<A: Runnable> InProcess<A> {
             tokio,
         };
         cluster.each(|handles, mut client| async move {
-            let (sequence, body) = client.opening();
-            ask(&handles, &mut client, sequence, body).await;
+            ask(&handles, &mut client).await;
             client
         });
         Ok(cluster)
@@ -76,8 +74,8 @@ impl<A: Runnable> InProcess<A> {
     pub fn run(&mut self, operations: u64) -> Duration {
         self.each(move |handles, mut client| async move {
             for _ in 0..operations {
-                let (sequence, body) = client.operation();
-                let answer = ask(&handles, &mut client, sequence, body).await;
+                client.advance();
+                let answer = ask(&handles, &mut client).await;
                 let outcome = client.outcome(&answer);
                 assert_eq!(outcome, Outcome::Done, "{answer:?} though nothing failed");
             }
@@ -116,15 +114,13 @@ impl<A: Runnable> InProcess<A> {
 }
 
 /// Asks until there is an answer that asking again would not change.
-async fn ask(
-    nodes: &[Handle],
-    client: &mut Client,
-    sequence: Sequence,
-    body: bytes::Bytes,
-) -> Answer {
+async fn ask(nodes: &[Handle], client: &mut Client) -> Answer {
     loop {
         let node = &nodes[usize::from(client.home().0) - 1];
-        match node.call(client.id(), sequence, body.clone()).await {
+        match node
+            .call(client.id(), client.sequence(), client.body())
+            .await
+        {
             Answer::Refused(refusal) if client.retries(refusal) => tokio::time::sleep(PAUSE).await,
             answer => return answer,
         }

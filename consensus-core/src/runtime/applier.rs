@@ -3,19 +3,18 @@
 use super::{
     bell::{Bell, lock},
     clock::Clock,
-    gateway::{Calls, Submitted, WayBack},
+    gateway::{Calls, Submitted},
+    meetings::Over,
     options::Options,
     snapshots::Snapshots,
     stats::Counters,
 };
 use crate::{
     Algorithm, Time,
-    service::{
-        Answer, Call, CallId, Group, Outbox, Refusal, Service, SnapshotOrder, SnapshotReport,
-    },
+    service::{Answer, CallId, Group, Outbox, Refusal, Service, SnapshotOrder, SnapshotReport},
 };
-use alloc::{boxed::Box, string::String, vec::Vec};
-use core::mem;
+use alloc::{boxed::Box, collections::VecDeque, string::String, vec::Vec};
+use core::{mem, task::Waker};
 use std::sync::{
     Arc, Mutex,
     atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst},
@@ -34,13 +33,16 @@ pub(super) struct Host<A: Algorithm> {
     /// The state could not be restored: nothing may be applied any more.
     broken: Option<String>,
     outbox: Outbox<A>,
-    open: Open,
+    /// Calls taken and not answered.
+    open: usize,
     calls: Arc<Calls>,
-    submitted: Vec<Submitted>,
+    submitted: VecDeque<Submitted>,
     abandoned: Vec<CallId>,
+    wakers: Vec<Waker>,
     counters: Arc<Counters>,
     clock: Clock,
     limit: usize,
+    batch: usize,
 }
 
 impl<A: Algorithm> Host<A> {
@@ -58,10 +60,12 @@ impl<A: Algorithm> Host<A> {
             group,
             broken: None,
             outbox: Outbox::default(),
-            open: Open::default(),
+            open: 0,
             calls,
-            submitted: Vec::new(),
+            submitted: VecDeque::new(),
+            batch: options.batch,
             abandoned: Vec::new(),
+            wakers: Vec::new(),
             counters,
             clock,
             limit: options.calls_open,
@@ -152,50 +156,66 @@ impl<A: Algorithm> Host<A> {
         self.submitted.len()
     }
 
-    /// Lets the service have what was taken.
+    /// Lets the service have what was taken, as far as one batch goes.
     pub(super) fn handle_calls(&mut self, now: Time) {
         self.handle_reports(now);
+        if !self.abandoned.is_empty() {
+            self.drop_abandoned();
+        }
         let mut submitted = mem::take(&mut self.submitted);
-        for submitted in submitted.drain(..) {
+        for submitted in submitted.drain(..self.batch.min(submitted.len())) {
             self.call(now, submitted);
         }
         self.submitted = submitted;
         for id in self.abandoned.drain(..) {
-            if self.open.remove(id).is_some() {
+            if self.calls.release(id) {
+                self.open -= 1;
                 self.service.abandon(now, id, &mut self.outbox);
             }
         }
-        self.counters.calls_open.set(self.open.count as u64);
+        self.counters.calls_open.set(self.open as u64);
     }
 
+    /// What was abandoned before the service has seen it is never carried out.
+    #[cold]
+    fn drop_abandoned(&mut self) {
+        let (abandoned, calls) = (&mut self.abandoned, &self.calls);
+        abandoned.sort_unstable();
+        self.submitted.retain(
+            |submitted| match abandoned.binary_search(&submitted.call.id) {
+                Ok(position) => {
+                    calls.release(abandoned.remove(position));
+                    false
+                }
+                Err(_) => true,
+            },
+        );
+    }
+
+    #[inline]
     fn call(&mut self, now: Time, submitted: Submitted) {
-        if self.open.count >= self.limit {
-            self.counters.refused_busy.add_shared(1);
-            submitted.way_back.answer(Answer::Refused(Refusal::Busy));
-            return;
+        if self.open >= self.limit {
+            return self.refuse(submitted.call.id);
         }
-        let accepted = submitted.accepted.map(|instant| {
+        if let Some(instant) = submitted.accepted {
             let accepted = self.clock.time(instant);
             self.counters.queue_count.add(1);
             self.counters.queue_ns.span(now.since(accepted));
-            accepted
-        });
-        let id = self.open.next();
-        if !submitted.way_back.begin(id) {
-            return;
         }
-        self.open.insert(submitted.way_back, accepted);
+        self.open += 1;
         self.counters.calls.add(1);
         if let Some(what) = submitted.manage {
+            let id = submitted.call.id;
             return self.service.manage(now, id, *what, &mut self.outbox);
         }
-        let call = Call {
-            id,
-            client: submitted.client,
-            sequence: submitted.sequence,
-            body: submitted.body,
-        };
-        self.service.call(now, call, &mut self.outbox);
+        self.service.call(now, submitted.call, &mut self.outbox);
+    }
+
+    #[cold]
+    fn refuse(&mut self, id: CallId) {
+        self.counters.refused_busy.add_shared(1);
+        let mut answers = alloc::vec![(id, Answer::Refused(Refusal::Busy))];
+        self.calls.answer(&mut answers, &mut self.wakers, drop);
     }
 
     pub(super) fn handle_events(&mut self, now: Time, events: &mut Vec<A::Event>) {
@@ -233,8 +253,8 @@ impl<A: Algorithm> Host<A> {
         &mut self.outbox.requests
     }
 
-    pub(super) fn open_calls(&self) -> usize {
-        self.open.count
+    pub(super) const fn open_calls(&self) -> usize {
+        self.open
     }
 
     /// Hands answers to those who wait for them.
@@ -242,21 +262,21 @@ impl<A: Algorithm> Host<A> {
         if self.outbox.answers.is_empty() {
             return;
         }
+        let (clock, counters, open) = (self.clock, &self.counters, &mut self.open);
         // Read once, and only if somebody's time is taken.
         let mut now = None;
-        self.counters.answers.add(self.outbox.answers.len() as u64);
-        for (id, answer) in self.outbox.answers.drain(..) {
-            let Some((way_back, accepted)) = self.open.remove(id) else {
-                continue;
-            };
-            if let Some(accepted) = accepted {
-                let now = *now.get_or_insert_with(|| self.clock.now());
-                self.counters.total_count.add(1);
-                self.counters.total_ns.span(now.since(accepted));
+        counters.answers.add(self.outbox.answers.len() as u64);
+        let ended = |ended: Over| {
+            *open -= 1;
+            if let Some(accepted) = ended.accepted {
+                let now = *now.get_or_insert_with(|| clock.now());
+                counters.total_count.add(1);
+                counters.total_ns.span(now.since(clock.time(accepted)));
             }
-            way_back.answer(answer);
-        }
-        self.counters.calls_open.set(self.open.count as u64);
+        };
+        let answers = &mut self.outbox.answers;
+        self.calls.answer(answers, &mut self.wakers, ended);
+        self.counters.calls_open.set(self.open as u64);
     }
 }
 
@@ -272,56 +292,9 @@ fn set_aside(work: impl FnOnce()) {
     }
 }
 
-/// Open calls by a number that is never used twice: place in the low half, use of that place in the
-/// high half.
-#[derive(Debug, Default)]
-struct Open {
-    places: Vec<Place>,
-    free: Vec<u32>,
-    count: usize,
-}
-
-#[derive(Debug)]
-struct Place {
-    uses: u32,
-    call: Option<(WayBack, Option<Time>)>,
-}
-
-impl Open {
-    /// The name of the next call inserted.
-    fn next(&mut self) -> CallId {
-        let index = match self.free.last() {
-            Some(index) => *index,
-            None => {
-                let index = u32::try_from(self.places.len()).expect("open calls are bounded");
-                self.places.push(Place {
-                    uses: 1,
-                    call: None,
-                });
-                self.free.push(index);
-                index
-            }
-        };
-        CallId(u64::from(self.places[index as usize].uses) << 32 | u64::from(index))
-    }
-
-    /// Under the name that [`next`](Self::next) gave last.
-    fn insert(&mut self, way_back: WayBack, accepted: Option<Time>) {
-        let index = self.free.pop().expect("a name was given out");
-        self.places[index as usize].call = Some((way_back, accepted));
-        self.count += 1;
-    }
-
-    fn remove(&mut self, id: CallId) -> Option<(WayBack, Option<Time>)> {
-        let place = self.places.get_mut((id.0 & u64::from(u32::MAX)) as usize)?;
-        if u64::from(place.uses) != id.0 >> 32 {
-            return None;
-        }
-        let call = place.call.take()?;
-        place.uses = place.uses.wrapping_add(1).max(1);
-        self.free.push((id.0 & u64::from(u32::MAX)) as u32);
-        self.count -= 1;
-        Some(call)
+impl<A: Algorithm> Drop for Host<A> {
+    fn drop(&mut self) {
+        self.calls.end(mem::take(&mut self.submitted));
     }
 }
 

@@ -2,15 +2,16 @@
 
 use super::{
     bell::{Bell, lock},
+    meetings::{Meetings, Over},
     options::Options,
     reports::Reports,
     stats::Counters,
 };
 use crate::{
     ClientId, Sequence,
-    service::{Answer, CallId, Manage, Refusal},
+    service::{Answer, Call, CallId, Manage, Refusal},
 };
-use alloc::{boxed::Box, vec::Vec};
+use alloc::{boxed::Box, collections::VecDeque, vec::Vec};
 use bytes::Bytes;
 use core::{
     mem,
@@ -22,6 +23,8 @@ use tokio::{sync::Notify, time::Instant};
 
 /// The time is taken of one call in this many.
 const SAMPLE: u64 = 8;
+/// Answers handed over under one lock: others wait for it meanwhile.
+const ANSWERS: usize = 256;
 
 /// A node, from its clients' side. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -40,7 +43,8 @@ pub(super) struct Calls {
 
 #[derive(Debug, Default)]
 struct Queue {
-    calls: Vec<Submitted>,
+    calls: VecDeque<Submitted>,
+    meetings: Meetings,
     /// Of the calls' bodies.
     bytes: usize,
     abandoned: Vec<CallId>,
@@ -52,12 +56,9 @@ struct Queue {
 /// A call that the service has not seen.
 #[derive(Debug)]
 pub(super) struct Submitted {
-    pub(super) client: ClientId,
-    pub(super) sequence: Sequence,
-    pub(super) body: Bytes,
+    pub(super) call: Call,
     /// An operator's, in place of the body.
     pub(super) manage: Option<Box<Manage>>,
-    pub(super) way_back: WayBack,
     /// When it was accepted, for one call in [`SAMPLE`].
     pub(super) accepted: Option<Instant>,
 }
@@ -143,24 +144,27 @@ impl Handle {
         queue.bytes = bytes;
         queue.submitted += 1;
         let accepted = queue.submitted.is_multiple_of(SAMPLE).then(Instant::now);
-        let cell = Arc::new(Cell::default());
-        queue.calls.push(Submitted {
+        let id = queue.meetings.begin(accepted);
+        let call = Call {
+            id,
             client,
             sequence,
             body,
+        };
+        queue.calls.push_back(Submitted {
+            call,
             manage,
-            way_back: WayBack(Some(Arc::clone(&cell))),
             accepted,
         });
         drop(queue);
         self.0.bell.ring();
-        Reply(Stage::Waiting(cell, Arc::clone(&self.0)))
+        Reply(Stage::Waiting(id, Arc::clone(&self.0)))
     }
 }
 
 impl Calls {
     /// Moves everything that waits into `calls`, which is empty, and `abandoned`.
-    pub(super) fn take(&self, calls: &mut Vec<Submitted>, abandoned: &mut Vec<CallId>) {
+    pub(super) fn take(&self, calls: &mut VecDeque<Submitted>, abandoned: &mut Vec<CallId>) {
         debug_assert!(calls.is_empty(), "calls taken before are still there");
         let mut queue = lock(&self.queue);
         mem::swap(&mut queue.calls, calls);
@@ -171,74 +175,58 @@ impl Calls {
         }
     }
 
+    /// Hands answers over and wakes who waits for them. `ended` is told of every call that this ends.
+    pub(super) fn answer(
+        &self,
+        answers: &mut Vec<(CallId, Answer)>,
+        wakers: &mut Vec<Waker>,
+        mut ended: impl FnMut(Over),
+    ) {
+        let mut answers = answers.drain(..);
+        while !answers.as_slice().is_empty() {
+            let mut queue = lock(&self.queue);
+            for (id, answer) in answers.by_ref().take(ANSWERS) {
+                if let Some(mut end) = queue.meetings.answer(id, answer) {
+                    wakers.extend(end.waker.take());
+                    ended(end);
+                }
+            }
+            drop(queue);
+            wakers.drain(..).for_each(Waker::wake);
+        }
+    }
+
+    /// The service has been told that a call was abandoned. False when it was answered before.
+    pub(super) fn release(&self, id: CallId) -> bool {
+        lock(&self.queue).meetings.release(id)
+    }
+
     /// Refuses what waits and what comes.
     pub(super) fn stop(&self) {
+        self.refuse(VecDeque::new());
+    }
+
+    /// Nobody will answer any more. `unseen`: calls that were taken and that the service has not seen.
+    /// Gives every call the answer that is true.
+    pub(super) fn end(&self, unseen: VecDeque<Submitted>) {
+        self.refuse(unseen);
+        let open = lock(&self.queue).meetings.waiting();
+        let mut answers = open.into_iter().map(|id| (id, Answer::Unknown)).collect();
+        self.answer(&mut answers, &mut Vec::new(), drop);
+    }
+
+    fn refuse(&self, mut unseen: VecDeque<Submitted>) {
         let mut queue = lock(&self.queue);
         queue.stopped = true;
         self.room.notify_waiters();
-        let calls = mem::take(&mut queue.calls);
-        // An answer wakes its caller: not under the lock.
+        unseen.append(&mut queue.calls);
         drop(queue);
-        drop(calls);
-    }
-}
-
-/// Where an answer meets the one who waits for it.
-#[derive(Debug, Default)]
-struct Cell(Mutex<Meeting>);
-
-#[derive(Debug, Default)]
-struct Meeting {
-    /// The service's name for the call, once it has seen it.
-    id: Option<CallId>,
-    answer: Option<Answer>,
-    waker: Option<Waker>,
-    abandoned: bool,
-}
-
-/// The answering end of a call. Dropped without an answer, it gives the one that is true: *unknown*
-/// if the service had seen the call, else that the node shuts down.
-#[derive(Debug)]
-pub(super) struct WayBack(Option<Arc<Cell>>);
-
-impl WayBack {
-    /// The service sees the call as `id` now. False when the caller has given up already.
-    pub(super) fn begin(&self, id: CallId) -> bool {
-        self.0.as_ref().is_some_and(|cell| {
-            let mut meeting = lock(&cell.0);
-            meeting.id = Some(id);
-            !meeting.abandoned
-        })
-    }
-
-    pub(super) fn answer(mut self, answer: Answer) {
-        if let Some(cell) = self.0.take() {
-            cell.put(|_| answer);
-        }
-    }
-}
-
-impl Drop for WayBack {
-    fn drop(&mut self) {
-        if let Some(cell) = self.0.take() {
-            cell.put(|id| match id {
-                Some(_) => Answer::Unknown,
-                None => Answer::Refused(Refusal::ShuttingDown),
-            });
-        }
-    }
-}
-
-impl Cell {
-    fn put(&self, answer: impl FnOnce(Option<CallId>) -> Answer) {
-        let waker = {
-            let mut meeting = lock(&self.0);
-            meeting.answer = Some(answer(meeting.id));
-            meeting.waker.take()
+        let refused = |submitted: Submitted| {
+            let answer = Answer::Refused(Refusal::ShuttingDown);
+            (submitted.call.id, answer)
         };
-        if let Some(waker) = waker {
-            waker.wake();
-        }
+        let mut answers = unseen.into_iter().map(refused).collect();
+        self.answer(&mut answers, &mut Vec::new(), drop);
     }
 }
 
@@ -250,7 +238,7 @@ pub struct Reply(Stage);
 #[derive(Debug)]
 enum Stage {
     Refused(Refusal),
-    Waiting(Arc<Cell>, Arc<Calls>),
+    Waiting(CallId, Arc<Calls>),
     Done,
 }
 
@@ -260,10 +248,9 @@ impl Future for Reply {
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Answer> {
         let answer = match &self.0 {
             Stage::Refused(refusal) => Answer::Refused(*refusal),
-            Stage::Waiting(cell, _) => {
-                let mut meeting = lock(&cell.0);
-                let Some(answer) = meeting.answer.take() else {
-                    meeting.waker = Some(context.waker().clone());
+            Stage::Waiting(id, calls) => {
+                let looked = lock(&calls.queue).meetings.look(*id, context.waker());
+                let Some(answer) = looked else {
                     return Poll::Pending;
                 };
                 answer
@@ -277,20 +264,12 @@ impl Future for Reply {
 
 impl Drop for Reply {
     fn drop(&mut self) {
-        let Stage::Waiting(cell, calls) = &self.0 else {
+        let Stage::Waiting(id, calls) = &self.0 else {
             return;
         };
-        let id = {
-            let mut meeting = lock(&cell.0);
-            meeting.abandoned = true;
-            meeting.waker = None;
-            meeting.id.filter(|_| meeting.answer.is_none())
-        };
-        if let Some(id) = id {
-            let mut queue = lock(&calls.queue);
-            if !queue.stopped {
-                queue.abandoned.push(id);
-            }
+        let mut queue = lock(&calls.queue);
+        if queue.meetings.abandon(*id) && !queue.stopped {
+            queue.abandoned.push(*id);
             drop(queue);
             calls.bell.ring();
         }

@@ -16,6 +16,7 @@ mod gateway;
 mod housekeeping;
 mod in_process;
 mod inbox;
+mod meetings;
 mod members;
 mod node;
 mod options;

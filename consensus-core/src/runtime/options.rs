@@ -5,8 +5,8 @@ use core::time::Duration;
 /// Bounds and habits of one node's driver. Every queue has one.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Inputs handled before the batch is flushed. Default 4096: beyond that a batch gains nothing and
-    /// delays its first answer.
+    /// Messages, and as many calls, handled before the batch is flushed. Default 1024: beyond that a
+    /// batch gains nothing, outgrows the processor's caches and delays its first answer.
     pub batch: usize,
     /// Messages a lane of the inbox holds. Default 65536.
     pub inbox_messages: usize,
@@ -51,7 +51,7 @@ pub enum Placement {
 impl Default for Options {
     fn default() -> Self {
         Self {
-            batch: 4096,
+            batch: 1024,
             inbox_messages: 65_536,
             inbox_bytes: 64 << 20,
             calls_queued: 16_384,

@@ -1,7 +1,7 @@
 //! The key-value store that harnesses replicate, as a state machine.
 
 use crate::{
-    Decoder, Field, Index, NodeId, StateMachine,
+    Decoder, Field, Index, NodeId, StateMachine, Wire,
     contract::register::Version,
     kv::{self, Operation, Outcome, decode, encode},
     wire::put_payload,
@@ -72,14 +72,14 @@ impl KeyValue {
     }
 }
 
-impl StateMachine for KeyValue {
-    /// What cannot be decoded is answered by an empty result.
-    fn apply(&mut self, index: Index, command: &[u8]) -> Bytes {
+impl KeyValue {
+    /// What cannot be decoded has no outcome.
+    fn execute(&mut self, index: Index, command: &[u8]) -> Option<Outcome> {
         if let Some((key, value)) = kv::as_put(command) {
-            return encode(&self.write(index, key, value));
+            return Some(self.write(index, key, value));
         }
-        let outcome = match decode(Bytes::copy_from_slice(command)) {
-            Ok(Operation::Put { key, value }) => self.write(index, &key, &value),
+        match decode(Bytes::copy_from_slice(command)) {
+            Ok(Operation::Put { key, value }) => Some(self.write(index, &key, &value)),
             Ok(Operation::CompareAndSet {
                 key,
                 expected,
@@ -88,19 +88,32 @@ impl StateMachine for KeyValue {
                 let newest = self
                     .known(&key)
                     .map_or(Version::ZERO, |(version, _)| *version);
-                if newest == expected {
+                Some(if newest == expected {
                     self.write(index, &key, &value)
                 } else {
                     Outcome::Mismatch {
                         position: index.0,
                         version: newest,
                     }
-                }
+                })
             }
-            Ok(Operation::Get { key }) => self.get(index, &key),
-            Ok(Operation::WhoLeads {}) | Err(_) => return Bytes::new(),
-        };
-        encode(&outcome)
+            Ok(Operation::Get { key }) => Some(self.get(index, &key)),
+            Ok(Operation::WhoLeads {}) | Err(_) => None,
+        }
+    }
+}
+
+impl StateMachine for KeyValue {
+    /// What cannot be decoded is answered by an empty result.
+    fn apply(&mut self, index: Index, command: &[u8]) -> Bytes {
+        self.execute(index, command)
+            .map_or_else(Bytes::new, |outcome| encode(&outcome))
+    }
+
+    fn apply_into(&mut self, index: Index, command: &[u8], result: &mut Vec<u8>) {
+        if let Some(outcome) = self.execute(index, command) {
+            outcome.encode(result);
+        }
     }
 
     fn is_read(&self, body: &[u8]) -> bool {

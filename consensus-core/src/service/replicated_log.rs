@@ -85,6 +85,14 @@ struct Placed {
     calls: Vec<CallId>,
 }
 
+/// What came of an entry.
+enum Executed {
+    Done,
+    Refused(Refusal),
+    /// It was no command.
+    Nothing,
+}
+
 /// A replicated state machine at one node, for any protocol that speaks the contract.
 ///
 /// A client opens its session by a call with sequence zero, then numbers its calls from one. A call
@@ -121,6 +129,8 @@ pub struct LogService<S> {
     /// Who belongs as of the newest word, and what an operator asks.
     manager: Manager,
     scratch: Vec<u8>,
+    /// Of the command that was applied last.
+    result: Vec<u8>,
 }
 
 impl<S: StateMachine + 'static> LogService<S> {
@@ -150,6 +160,7 @@ impl<S: StateMachine + 'static> LogService<S> {
             waiting: 0,
             manager: Manager::default(),
             scratch: Vec::new(),
+            result: Vec::new(),
         }
     }
 
@@ -230,12 +241,12 @@ impl<S: StateMachine + 'static> LogService<S> {
         );
         let mut index = run.first();
         for command in run.iter() {
-            let answer = match run.kind() {
+            let outcome = match run.kind() {
                 EntryKind::Command => self.execute(index, command),
-                EntryKind::Noop | EntryKind::Membership => Answer::Unknown,
+                EntryKind::Noop | EntryKind::Membership => Executed::Nothing,
             };
             self.applied = index;
-            self.settle(index, run.epoch(), answer, out);
+            self.settle(index, run.epoch(), outcome, out);
             self.stir(out);
             index = index.next();
         }
@@ -293,31 +304,33 @@ impl<S: StateMachine + 'static> LogService<S> {
         self.enough = self.limits.snapshot_bytes.max(share);
     }
 
-    fn execute(&mut self, index: Index, command: &[u8]) -> Answer {
+    /// The result, if there is one, is in `self.result`: most replicas have nobody to hand it to.
+    #[inline]
+    fn execute(&mut self, index: Index, command: &[u8]) -> Executed {
+        self.result.clear();
         let Some((client, sequence, body)) = open_envelope(command) else {
-            return Answer::Refused(Refusal::Malformed);
+            return Executed::Refused(Refusal::Malformed);
         };
         if sequence == Sequence(0) {
             self.sessions.open(index, client);
-            return Answer::Done(Bytes::new());
+            return Executed::Done;
         }
-        let machine = &mut self.machine;
-        match self
-            .sessions
-            .once(index, client, sequence, || machine.apply(index, body))
-        {
-            Admission::Executed(result) | Admission::Repeated(result) => Answer::Done(result),
-            Admission::Expired => Answer::Refused(Refusal::SessionExpired),
+        let (machine, result) = (&mut self.machine, &mut self.result);
+        let execute = |result: &mut Vec<u8>| machine.apply_into(index, body, result);
+        match self.sessions.once(index, client, sequence, result, execute) {
+            Admission::Executed | Admission::Repeated => Executed::Done,
+            Admission::Expired => Executed::Refused(Refusal::SessionExpired),
         }
     }
 
-    /// The call whose command was placed at `index` under `epoch` gets `answer`; one that was placed
-    /// there under another epoch has lost its place and is certainly not carried out.
+    /// The call whose command was placed at `index` under `epoch` is told what came of it; one that was
+    /// placed there under another epoch has lost its place and is certainly not carried out.
+    #[inline]
     fn settle<P: Protocol>(
         &mut self,
         index: Index,
         epoch: Epoch,
-        answer: Answer,
+        outcome: Executed,
         out: &mut Outbox<P>,
     ) {
         while let Some(front) = self.placed.front()
@@ -332,11 +345,13 @@ impl<S: StateMachine + 'static> LogService<S> {
             return;
         }
         let id = front.calls[(index.0 - front.first.0) as usize];
-        if front.epoch == epoch {
-            self.answer(id, answer, out);
-        } else {
-            self.answer(id, Answer::Refused(Refusal::NotLeader(self.leader)), out);
-        }
+        let answer = match outcome {
+            _ if front.epoch != epoch => Answer::Refused(Refusal::NotLeader(self.leader)),
+            Executed::Done => Answer::Done(Bytes::copy_from_slice(&self.result)),
+            Executed::Refused(refusal) => Answer::Refused(refusal),
+            Executed::Nothing => Answer::Unknown,
+        };
+        self.answer(id, answer, out);
     }
 
     fn answer_ready<P: Protocol>(&mut self, out: &mut Outbox<P>) {
