@@ -15,7 +15,6 @@ pub trait ByHand: Algorithm<Request = Request, Event = Event> {}
 impl<A: Algorithm<Request = Request, Event = Event>> ByHand for A {}
 
 /// One node.
-
 pub struct Node<A: ByHand> {
     /// As it is.
     pub protocol: A,
@@ -57,7 +56,6 @@ impl<A: ByHand> Outlet<A::Message, Event> for Out<A> {
 
 /// Nodes 1 to N, and what is under way between them. Resources vote yes, and keep what they are told in
 /// the participant's log.
-
 pub struct Cluster<A: ByHand> {
     nodes: Vec<Node<A>>,
     invariants: A::Invariants,
