@@ -160,12 +160,18 @@ impl Deposed {
     }
 
     fn begin(&mut self, token: u64) {
-        let work = [self.old, self.participant].map(|node| (node, Bytes::from_static(b"work")));
+        self.begin_at(self.old, &[self.old, self.participant], token);
+    }
+
+    fn begin_at(&mut self, host: NodeId, nodes: &[NodeId], token: u64) {
+        let work = nodes
+            .iter()
+            .map(|node| (*node, Bytes::from_static(b"work")));
         let request = Request::Begin {
             token: Token(token),
-            work: work.to_vec(),
+            work: work.collect(),
         };
-        self.input(self.old, Input::Request(request));
+        self.input(host, Input::Request(request));
     }
 
     fn input(&mut self, node: NodeId, input: Input<OverRaft>) {
@@ -323,4 +329,43 @@ fn a_commit_takes_two_delays_more_than_one_machine_would() {
         (delays(cluster.answered), delays(cluster.told)),
         (4_000, 5_000)
     );
+}
+
+/// The group's log is compacted: machines that were away for longer than it reaches back are brought up
+/// by a snapshot, one that starts again begins from its own, and what is kept does not grow.
+#[test]
+fn who_was_away_is_brought_up_by_a_snapshot() {
+    let mut options = Options::<bench::replicated::Over<raft::Raft>> {
+        compact_every: 8,
+        reclaim_every: 16,
+        ..Options::default()
+    };
+    options.group.keep_bytes = 0;
+    let mut cluster = Deposed::new(options);
+    cluster.depose();
+    let hosts = |node: &NodeId| cluster.hosted_run(*node).is_some();
+    let host = cluster.others.iter().copied().find(hosts);
+    let (host, others) = (host.expect("one hosts"), cluster.others.clone());
+    for token in 1..=100 {
+        cluster.begin_at(host, &others, 100 + token);
+        cluster.pass(200);
+    }
+    let status = |cluster: &Deposed, node| {
+        let protocol = cluster.world.protocol(node).expect("it runs");
+        protocol.status()
+    };
+    let (before, there) = (status(&cluster, cluster.old), status(&cluster, host));
+    assert!(there.compacted.0 > 100 && there.records < 64, "{there:?}");
+    assert!(before.compacted < there.compacted && before.restored == 0);
+    cluster.part(false);
+    cluster.pass(20_000);
+    let after = status(&cluster, cluster.old);
+    assert!(after.restored > 0 && after.run == there.run, "{after:?}");
+
+    let place = usize::from(cluster.old.0) - 1;
+    cluster.world.crash(place, None);
+    cluster.world.start(place).expect("every promise holds");
+    cluster.pass(5_000);
+    let again = status(&cluster, cluster.old);
+    assert!(again.restored == 1 && again.run >= there.run, "{again:?}");
 }

@@ -34,6 +34,7 @@ impl<H: Hosting> Algorithm for Replicated<H> {
             replicas: replicas.map(|count| count as usize),
             outer: H::Outer::draw(members, chance),
             reclaim_every: chance(4..=64) as usize,
+            compact_every: chance(1..=60) as usize,
             #[cfg(feature = "faults")]
             unproven: false,
         }

@@ -4,7 +4,7 @@ use super::{HOSTED, Hosting};
 use crate::{Algorithm, Members, NodeId, Protocol};
 use alloc::{
     format,
-    string::{String, ToString},
+    string::{String, ToString as _},
     vec::Vec,
 };
 use core::fmt;
@@ -21,6 +21,9 @@ pub struct Options<H: Hosting> {
     /// Records of the hosted node that a replica keeps before the host is asked to reclaim; at least 1.
     /// Default: 16,384.
     pub reclaim_every: usize,
+    /// Entries of the group's log that a replica applies before it takes a snapshot, and lets go of them;
+    /// at least 1. Default: 16,384.
+    pub compact_every: usize,
     /// A planted bug: what a host says without writing leaves at once, without proof that it still
     /// leads. A deposed leader answers from what it no longer knows.
     #[cfg(feature = "faults")]
@@ -34,6 +37,7 @@ impl<H: Hosting> Default for Options<H> {
             outer: Default::default(),
             replicas: None,
             reclaim_every: 16_384,
+            compact_every: 16_384,
             #[cfg(feature = "faults")]
             unproven: false,
         }
@@ -47,6 +51,7 @@ impl<H: Hosting> Clone for Options<H> {
             outer: self.outer.clone(),
             replicas: self.replicas,
             reclaim_every: self.reclaim_every,
+            compact_every: self.compact_every,
             #[cfg(feature = "faults")]
             unproven: self.unproven,
         }
@@ -60,6 +65,7 @@ impl<H: Hosting> fmt::Debug for Options<H> {
             .field("outer", &self.outer)
             .field("replicas", &self.replicas)
             .field("reclaim_every", &self.reclaim_every)
+            .field("compact_every", &self.compact_every)
             .finish()
     }
 }
@@ -74,6 +80,7 @@ pub struct Config<H: Hosting> {
     pub(super) own: <H::Outer as Protocol>::Config,
     pub(super) hosted: <H::Outer as Protocol>::Config,
     pub(super) reclaim_every: usize,
+    pub(super) compact_every: usize,
     pub(super) unproven: bool,
 }
 
@@ -85,8 +92,12 @@ impl<H: Hosting> Config<H> {
     pub fn new(options: &Options<H>, members: &Members, node: NodeId) -> Result<Self, String> {
         let outer = H::outer(&options.outer);
         let everybody = Members::new(members.iter().chain([HOSTED])).map_err(|e| e.to_string())?;
-        if options.reclaim_every == 0 {
-            return Err(String::from("reclaim_every must be more than zero"));
+        let positive = [
+            ("reclaim_every", options.reclaim_every),
+            ("compact_every", options.compact_every),
+        ];
+        if let Some((name, _)) = positive.iter().find(|(_, number)| *number == 0) {
+            return Err(format!("{name} must be more than zero"));
         }
         let count = options.replicas.unwrap_or(members.count());
         let first = members.count().checked_sub(count).filter(|_| count > 0);
@@ -108,6 +119,7 @@ impl<H: Hosting> Config<H> {
             own: H::Outer::config(&outer, &everybody, node)?,
             hosted: H::Outer::config(&outer, &everybody, HOSTED)?,
             reclaim_every: options.reclaim_every,
+            compact_every: options.compact_every,
             #[cfg(feature = "faults")]
             unproven: options.unproven,
             #[cfg(not(feature = "faults"))]
@@ -131,6 +143,7 @@ impl<H: Hosting> Clone for Config<H> {
             own: self.own.clone(),
             hosted: self.hosted.clone(),
             reclaim_every: self.reclaim_every,
+            compact_every: self.compact_every,
             unproven: self.unproven,
         }
     }

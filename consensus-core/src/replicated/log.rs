@@ -1,7 +1,7 @@
 //! The hosted node's disk, as one replica knows it: what is committed and counts.
 
 use super::command::Command;
-use crate::{Boot, Lsn, NodeId, Wire};
+use crate::{Boot, DecodeError, Decoder, Field, Lsn, NodeId, Wire};
 use alloc::vec::Vec;
 use bytes::Bytes;
 
@@ -42,6 +42,52 @@ impl<R> Default for Log<R> {
 }
 
 impl<R: Wire> Log<R> {
+    /// All of it.
+    pub(super) fn encode(&self) -> Bytes {
+        let mut out = Vec::new();
+        self.run.put(&mut out);
+        self.holder.is_some().put(&mut out);
+        if let Some((node, boot, attempt)) = self.holder {
+            node.put(&mut out);
+            boot.put(&mut out);
+            attempt.put(&mut out);
+        }
+        self.last.put(&mut out);
+        let records = self.records.iter().map(|(lsn, record)| {
+            let mut bytes = Vec::new();
+            record.encode(&mut bytes);
+            (*lsn, Bytes::from(bytes))
+        });
+        records.collect::<Vec<_>>().put(&mut out);
+        out.into()
+    }
+
+    /// What [`Self::encode`] has written.
+    pub(super) fn decode(bytes: Bytes) -> Result<Self, DecodeError> {
+        let mut input = Decoder::new(bytes);
+        let run = Field::take(&mut input)?;
+        let holder = match bool::take(&mut input)? {
+            true => Some((
+                Field::take(&mut input)?,
+                Field::take(&mut input)?,
+                Field::take(&mut input)?,
+            )),
+            false => None,
+        };
+        let last = Field::take(&mut input)?;
+        let records = Vec::<(Lsn, Bytes)>::take(&mut input)?;
+        let records = records.into_iter();
+        let records = records.map(|(lsn, record)| Ok((lsn, R::decode(record)?)));
+        let log = Self {
+            run,
+            holder,
+            last,
+            records: records.collect::<Result<_, DecodeError>>()?,
+        };
+        input.finish("Snapshot")?;
+        Ok(log)
+    }
+
     /// Reads the next command of the group's log. What does not decode was not written by a host and
     /// counts for nobody.
     pub(super) fn apply(&mut self, command: &[u8]) -> Applied {

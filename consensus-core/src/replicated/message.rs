@@ -1,7 +1,7 @@
 //! What machines say to each other, and what they write: whose it is, and the thing itself.
 
-use crate::{Boot, Class, DecodeError, Decoder, Field, Wire};
-use alloc::vec::Vec;
+use crate::{Boot, Class, DecodeError, Decoder, Field, Wire, contract::replicated_log::Manifest};
+use alloc::{boxed::Box, vec::Vec};
 use bytes::Bytes;
 
 /// A message of the group, `G`, or of the outer protocol, `O`.
@@ -20,15 +20,29 @@ pub enum Message<G, O> {
         /// What it says.
         message: O,
     },
+    /// From a leader's machine to that of a replica that is far behind.
+    Snapshot {
+        /// Up to which entry of the group's log.
+        manifest: Box<Manifest>,
+        /// What is known of the hosted node's disk by then.
+        state: Bytes,
+    },
 }
 
-/// A record of the replica of the group, `G`, or of the machine's own node, `O`.
+/// A record of the replica of the group, `G`, of the machine's own node, `O`, or of the machine.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub enum Record<G, O> {
     /// The replica's.
     Group(G),
     /// The own node's.
     Own(O),
+    /// What the replica knows of the hosted node's disk, up to some entry of the group's log.
+    Snapshot {
+        /// Up to which.
+        manifest: Box<Manifest>,
+        /// What is known.
+        state: Bytes,
+    },
 }
 
 const VERSION: u8 = 1;
@@ -46,6 +60,7 @@ impl<G: Wire, O: Wire> Wire for Message<G, O> {
             Self::Own(message) | Self::ToHosted(message) | Self::FromHosted { message, .. } => {
                 message.class()
             }
+            Self::Snapshot { .. } => Class::Bulk,
         }
     }
 
@@ -55,6 +70,7 @@ impl<G: Wire, O: Wire> Wire for Message<G, O> {
             Self::Own(message) | Self::ToHosted(message) | Self::FromHosted { message, .. } => {
                 message.kind()
             }
+            Self::Snapshot { .. } => "Snapshot",
         }
     }
 
@@ -77,6 +93,11 @@ impl<G: Wire, O: Wire> Wire for Message<G, O> {
                 run.put(out);
                 message.encode(out);
             }
+            Self::Snapshot { manifest, state } => {
+                out.push(5);
+                manifest.put(out);
+                state.put(out);
+            }
         }
     }
 
@@ -90,6 +111,11 @@ impl<G: Wire, O: Wire> Wire for Message<G, O> {
                 run: Field::take(&mut input)?,
                 message: O::decode(input.rest())?,
             }),
+            5 => {
+                let (manifest, state) = snapshot(&mut input)?;
+                input.finish("Snapshot")?;
+                Ok(Self::Snapshot { manifest, state })
+            }
             kind => Err(DecodeError::UnknownKind {
                 kind,
                 what: "Message",
@@ -109,6 +135,7 @@ impl<G: Wire, O: Wire> Wire for Record<G, O> {
         match self {
             Self::Group(record) => record.class(),
             Self::Own(record) => record.class(),
+            Self::Snapshot { .. } => Class::Bulk,
         }
     }
 
@@ -116,6 +143,7 @@ impl<G: Wire, O: Wire> Wire for Record<G, O> {
         match self {
             Self::Group(record) => record.kind(),
             Self::Own(record) => record.kind(),
+            Self::Snapshot { .. } => "Snapshot",
         }
     }
 
@@ -129,6 +157,11 @@ impl<G: Wire, O: Wire> Wire for Record<G, O> {
                 out.push(2);
                 record.encode(out);
             }
+            Self::Snapshot { manifest, state } => {
+                out.push(3);
+                manifest.put(out);
+                state.put(out);
+            }
         }
     }
 
@@ -137,10 +170,19 @@ impl<G: Wire, O: Wire> Wire for Record<G, O> {
         match input.byte("Record")? {
             1 => G::decode(input.rest()).map(Self::Group),
             2 => O::decode(input.rest()).map(Self::Own),
+            3 => {
+                let (manifest, state) = snapshot(&mut input)?;
+                input.finish("Snapshot")?;
+                Ok(Self::Snapshot { manifest, state })
+            }
             kind => Err(DecodeError::UnknownKind {
                 kind,
                 what: "Record",
             }),
         }
     }
+}
+
+fn snapshot(input: &mut Decoder) -> Result<(Box<Manifest>, Bytes), DecodeError> {
+    Ok((Box::new(Field::take(input)?), Field::take(input)?))
 }

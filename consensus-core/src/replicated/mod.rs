@@ -32,8 +32,9 @@
 //!
 //! # Limits
 //!
-//! - The log of the group is not compacted: each replica keeps its records for as long as it lives.
-//!   What the hosted node has released is forgotten in memory ([`Options::reclaim_every`]).
+//! - What a replica keeps is what the hosted node has not released ([`Options::reclaim_every`]), and what
+//!   the group's log has grown by since its last snapshot ([`Options::compact_every`]). A snapshot is one
+//!   record, and one message to a replica that is far behind.
 //! - Requests that wait for a hosted node when its run ends are not answered by it; whoever asked gives
 //!   them up in time.
 //!
@@ -51,6 +52,7 @@ mod log;
 mod message;
 mod node;
 mod run;
+mod snapshot;
 
 pub use config::{Config, Options};
 pub use invariant::ReplicatedInvariants;

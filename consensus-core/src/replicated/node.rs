@@ -6,12 +6,16 @@ use super::{
     inner::{Inner, Names},
     log::Log,
     run::Role,
+    snapshot::Snapshot,
 };
 use crate::{
     Boot, Effects, Epoch, Gate, Index, Input, Lsn, NodeId, Outlet, Protocol, RecoverError, Time,
-    contract::replicated_log,
+    contract::replicated_log::{self, Membership, SnapshotId},
 };
-use alloc::{collections::VecDeque, vec::Vec};
+use alloc::{
+    collections::{BTreeMap, VecDeque},
+    vec::Vec,
+};
 use core::{fmt, time::Duration};
 
 pub(super) type Group<H> = <H as Hosting>::Group;
@@ -58,6 +62,13 @@ pub struct Replicated<H: Hosting> {
     pub(super) recent: Vec<replicated_log::Event>,
     /// What the group is to be asked in this batch. Empty between batches.
     pub(super) asks: Vec<replicated_log::Request>,
+    /// Who belongs to the group, as it was last told.
+    pub(super) members: Option<Membership>,
+    /// The one that the group's log rests on, and at most one newer.
+    pub(super) snapshots: Vec<Snapshot>,
+    /// What was sent to whom, and may be lost.
+    pub(super) sent: BTreeMap<NodeId, SnapshotId>,
+    pub(super) restored: u64,
 }
 
 impl<H: Hosting> fmt::Debug for Replicated<H> {
@@ -84,6 +95,8 @@ pub enum Timer<G, O> {
     Lazy(Boot),
     /// A leader that is no host tries again to become one.
     Again,
+    /// What was sent to that machine has had time to arrive.
+    Snapshot(NodeId),
 }
 
 /// A look inside one machine: the replica of the group, `G`, and nodes of the outer protocol, `O`.
@@ -99,6 +112,10 @@ pub struct Status<G, O> {
     pub hosted: Option<O>,
     /// Its records that are kept here.
     pub records: usize,
+    /// Up to where the group's log is replaced by a snapshot here.
+    pub compacted: Index,
+    /// Snapshots that this run has begun anew from, the one at its start included.
+    pub restored: u64,
 }
 
 /// Where the group's events go; its messages have left already.
@@ -129,11 +146,22 @@ impl<H: Hosting> Protocol for Replicated<H> {
         records: impl IntoIterator<Item = (Lsn, RecordOf<H>)>,
     ) -> Result<Self, RecoverError> {
         let (mut group, mut own, mut last) = (Vec::new(), Vec::new(), Lsn::ZERO);
+        let mut snapshots = Vec::<Snapshot>::new();
         for (lsn, record) in records {
             last = lsn;
             match record {
                 Record::Group(record) => group.push((lsn, record)),
                 Record::Own(record) => own.push((lsn, record)),
+                Record::Snapshot { manifest, state } => {
+                    // Written anew it is the same.
+                    snapshots.retain(|kept| kept.manifest.id != manifest.id);
+                    let at = lsn;
+                    snapshots.push(Snapshot {
+                        manifest,
+                        state,
+                        at,
+                    });
+                }
             }
         }
         Ok(Self {
@@ -161,6 +189,10 @@ impl<H: Hosting> Protocol for Replicated<H> {
             heard: VecDeque::new(),
             recent: Vec::new(),
             asks: Vec::new(),
+            members: None,
+            snapshots,
+            sent: BTreeMap::new(),
+            restored: 0,
         })
     }
 
@@ -183,6 +215,7 @@ impl<H: Hosting> Protocol for Replicated<H> {
             }
             Input::Timer(Timer::Lazy(run)) => self.on_lazy(run),
             Input::Timer(Timer::Again) => self.on_again(),
+            Input::Timer(Timer::Snapshot(node)) => self.on_snapshot_lost(node),
             Input::Durable(lsn) => {
                 if let Some(group) = &mut self.group {
                     let mut heard = Heard(&mut self.heard);
@@ -200,6 +233,7 @@ impl<H: Hosting> Protocol for Replicated<H> {
                 }
             }
             Input::Reclaim(before) => {
+                self.reclaim_snapshots(before, effects);
                 self.group(now, Input::Reclaim(before), effects);
                 self.own(now, Input::Reclaim(before), effects);
             }
@@ -229,6 +263,8 @@ impl<H: Hosting> Protocol for Replicated<H> {
         }
         let group = self.group.as_ref().map(|group| group.released);
         let released = group.unwrap_or(self.own.released).min(self.own.released);
+        let needed = self.forget_snapshots().unwrap_or(released);
+        let released = released.min(needed);
         if released > Lsn::ZERO {
             effects.release(released);
         }
@@ -244,6 +280,8 @@ impl<H: Hosting> Protocol for Replicated<H> {
                 Role::Idle | Role::Asked { .. } => None,
             },
             records: self.log.records.len(),
+            compacted: self.compacted(),
+            restored: self.restored,
         }
     }
 }
@@ -317,6 +355,9 @@ impl<H: Hosting> Replicated<H> {
                 self.heard_hosted = now;
                 let from = HOSTED;
                 self.own(now, Input::Receive { from, message }, effects);
+            }
+            Message::Snapshot { manifest, state } => {
+                self.on_snapshot(from, manifest, state, effects);
             }
         }
     }

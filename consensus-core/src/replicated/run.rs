@@ -74,7 +74,9 @@ impl<H: Hosting> Replicated<H> {
                     self.lose(effects);
                 }
             }
-            Event::MembersChanged { .. } | Event::SendSnapshot { .. } | Event::Restore(_) => {}
+            Event::MembersChanged { members, .. } => self.members = Some((**members).clone()),
+            Event::SendSnapshot { to, manifest } => self.send_snapshot(*to, manifest, effects),
+            Event::Restore(manifest) => self.restore(manifest, effects),
         }
     }
 
@@ -82,11 +84,13 @@ impl<H: Hosting> Replicated<H> {
     fn stop(&mut self) {
         self.role = Role::Idle;
         self.since = self.token;
-        self.asks.clear();
+        // What this run has asked; what is said of snapshots is the machine's.
+        let of_run = |ask: &Request| matches!(ask, Request::Propose { .. } | Request::Read { .. });
+        self.asks.retain(|ask| !of_run(ask));
     }
 
     /// As [`Self::stop`], for a machine that may still lead.
-    fn lose(&mut self, effects: &mut Effects<Self>) {
+    pub(super) fn lose(&mut self, effects: &mut Effects<Self>) {
         self.stop();
         if self.leader == Some(self.config.node) {
             effects.set_timer(Timer::Again, AGAIN);
@@ -137,6 +141,7 @@ impl<H: Hosting> Replicated<H> {
             }
         }
         self.applied = run.last();
+        self.compact(run.epoch(), effects);
     }
 
     /// A new run has begun: this machine's, which recovers from all that is committed before it, or
