@@ -1,5 +1,6 @@
 //! The flags of `cargo xtask sim`.
 
+use super::Coordinator;
 use clap::Args;
 
 /// Runs seeds through the deterministic simulator with faults, and checks every safety property.
@@ -13,6 +14,11 @@ pub(crate) struct SimFlags {
     /// Algorithms to run, separated by commas, or `all`
     #[arg(long, value_name = "LIST", default_value = "all")]
     pub(crate) algorithm: String,
+
+    /// Where the coordinator of twophase runs: `together` with a participant, or `replicated`, by the
+    /// leader of a Raft group
+    #[arg(long, value_enum, value_name = "WHERE", default_value_t = Coordinator::Together)]
+    pub(crate) coordinator: Coordinator,
 
     /// How many seeds, from 1 upwards
     #[arg(long, value_name = "N", default_value_t = 1000, conflicts_with = "seed",

@@ -6,12 +6,13 @@ mod seeds;
 use crate::{
     algorithms,
     ending::{DONE, FAILED, refusal},
-    flags::SimFlags,
+    flags::{Coordinator, SimFlags},
     progress::Progress,
 };
 use bench::{
     algorithms::{Registry, Visitor},
-    harness::Load,
+    harness::{AtomicCommitLoad, Load},
+    replicated::OverRaft,
 };
 use consensus_core::{
     fault::FaultKind,
@@ -38,7 +39,19 @@ pub(crate) fn command<R: Registry>(flags: &SimFlags) -> anyhow::Result<u8> {
             settings: &settings,
             results: Vec::new(),
         };
-        R::named(name, &mut one);
+        match (flags.coordinator, name) {
+            (Coordinator::Together, _) => {
+                R::named(name, &mut one);
+            }
+            (Coordinator::Replicated, "twophase") => {
+                one.visit::<OverRaft, AtomicCommitLoad>();
+            }
+            (Coordinator::Apart | Coordinator::Replicated, _) => {
+                return Err(refusal(
+                    "--coordinator: a simulation runs twophase `replicated`, and everything `together`",
+                ));
+            }
+        }
         all.runs.append(&mut one.results);
     }
     if flags.json {
@@ -97,6 +110,9 @@ impl One<'_> {
     /// The command that runs one seed again exactly as it was run here.
     fn replay(&self, name: &str, faults: Option<&str>, seed: u64) -> String {
         let mut line = format!("cargo xtask sim --algorithm {name} --seed {seed}");
+        if self.flags.coordinator == Coordinator::Replicated {
+            line.push_str(" --coordinator replicated");
+        }
         if let Some(nodes) = self.flags.nodes {
             line.push_str(&format!(" --nodes {nodes}"));
         }
