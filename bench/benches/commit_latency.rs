@@ -2,10 +2,11 @@
 
 use bench::{
     algorithms::{self, Visitor},
-    harness::{Load, virtual_time::VirtualTime},
+    harness::{Load, quic::Quic, virtual_time::VirtualTime},
 };
 use consensus_core::runtime::Runnable;
 use criterion::{Criterion, criterion_group, criterion_main};
+use std::path::Path;
 
 mod settings;
 
@@ -33,9 +34,35 @@ fn in_virtual_time(c: &mut Criterion<settings::VirtualTime>) {
     algorithms::each(&mut Each(c));
 }
 
+/// `quic/<algorithm>/n3`: one commit on real QUIC endpoints on loopback with synced logs, one client.
+fn on_this_machine(c: &mut Criterion) {
+    struct Each<'a>(&'a mut Criterion);
+    impl Visitor for Each<'_> {
+        fn visit<A: Runnable, L: Load<A>>(&mut self) {
+            let mut group = self.0.benchmark_group(format!("quic/{}", A::NAME));
+            // Set up once: criterion calls the closure again for every sample of one benchmark.
+            let mut cluster = None;
+            group.bench_function("n3", |b| {
+                let cluster = cluster.get_or_insert_with(|| {
+                    let target = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/bench-quic");
+                    Quic::<A>::new(&target).expect("three nodes start on loopback")
+                });
+                b.iter_custom(|commits| cluster.run(commits));
+            });
+            group.finish();
+        }
+    }
+    algorithms::each(&mut Each(c));
+}
+
+criterion_group! {
+    name = real;
+    config = settings::wall();
+    targets = on_this_machine
+}
 criterion_group! {
     name = simulated;
     config = settings::simulated();
     targets = in_virtual_time
 }
-criterion_main!(simulated);
+criterion_main!(simulated, real);

@@ -302,3 +302,76 @@ fn compare_fails_for_what_is_worse_and_for_nothing_else() {
     assert_eq!(xtask(&["compare", &first, &second]).status.code(), Some(0));
     assert_eq!(judged(&first, "/nowhere").status.code(), Some(2));
 }
+
+/// Everything that `--hosts` does, with a shell of this machine in the place of ssh: programs and
+/// configurations are sent, nodes killed and started again, and nothing is left behind.
+#[test]
+fn nodes_run_on_named_hosts_and_leave_nothing_there() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let folder = Folder::new("hosts");
+    let ssh = folder.0.join("ssh");
+    let script = "#!/bin/sh\nwhile [ $# -gt 2 ]; do shift; done\ncase $1 in nowhere) \
+                  echo 'no route to nowhere' >&2; exit 255;; esac\nexec sh -c \"$2\"\n";
+    fs::write(&ssh, script).expect("the folder is ours");
+    fs::set_permissions(&ssh, fs::Permissions::from_mode(0o700)).expect("it is ours");
+    let far = folder.0.join("far");
+    let program = env!("CARGO_BIN_EXE_xtask");
+    let hosts = |name: &str, text: &str| {
+        let file = folder.0.join(name);
+        fs::write(&file, text).expect("the folder is ours");
+        file.to_str().expect("the path is text").to_owned()
+    };
+    let place = format!("folder={} program={program}", far.display());
+    let good = hosts(
+        "good",
+        &format!("127.0.0.1 ssh=a {place}\n127.0.0.1 ssh=b {place}\n"),
+    );
+    let line = "cluster --algorithm raft --duration 1 --warmup 0 --clients 4 --json \
+                --fault kill:leader@300ms+200ms --hosts";
+    let words: Vec<&str> = line.split_whitespace().collect();
+    let out = folder.0.join("report");
+    let more = ["--ssh", ssh.to_str().expect("text"), "--out"];
+    let more = more.into_iter().chain([out.to_str().expect("text")]);
+    let run = |file: &str| {
+        let all: Vec<&str> = words
+            .iter()
+            .copied()
+            .chain([file])
+            .chain(more.clone())
+            .collect();
+        xtask(&all)
+    };
+    let output = run(&good);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let json: serde_json::Value = serde_json::from_slice(&output.stdout).expect("it is JSON");
+    let run_of_raft = &json["runs"][0];
+    assert_eq!(run_of_raft["placement"], "nodes on 127.0.0.1, 127.0.0.1");
+    assert_eq!(run_of_raft["check"]["ok"], true, "{run_of_raft}");
+    assert!(run_of_raft["operations"].as_u64() > Some(0));
+    assert!(run_of_raft["rss_bytes_max"].as_u64() > Some(0));
+    let left: Vec<_> = fs::read_dir(&far).expect("it was made").collect();
+    assert!(left.is_empty(), "{left:?}");
+
+    for (name, file, says) in [
+        (
+            "lost",
+            "127.0.0.1 ssh=nowhere\n".to_owned(),
+            "host nowhere: cannot be reached by ssh",
+        ),
+        ("word", "127.0.0.1 port=7\n".to_owned(), "line 1: `port=7`"),
+        (
+            "none",
+            "127.0.0.1 ssh=a program=/no/such/file\n".to_owned(),
+            "/no/such/file does not run there",
+        ),
+    ] {
+        let output = run(&hosts(name, &file));
+        let said = text(&output.stderr)
+            .lines()
+            .last()
+            .unwrap_or_default()
+            .to_owned();
+        assert_eq!(output.status.code(), Some(2), "{said}");
+        assert!(said.contains(says), "{said}");
+    }
+}

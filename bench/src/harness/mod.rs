@@ -4,6 +4,7 @@
 //! |---|---|---|---|
 //! | [`in_memory`] | none | moved between vectors, one thread | durable at once |
 //! | [`in_process`] | the real one | channels between tokio tasks | durable at once |
+//! | [`quic`] | the real one | QUIC on loopback | a log that is synced |
 //! | [`virtual_time`] | virtual | a constant delay | free |
 //! | [`locks`] | virtual | a constant delay | a constant time |
 //! | [`sites`] | virtual | as far as the sites are apart | free |
@@ -19,6 +20,7 @@ pub mod in_process;
 mod load;
 pub mod locks;
 pub mod partial;
+pub mod quic;
 pub mod sites;
 pub mod virtual_time;
 

@@ -197,7 +197,7 @@ impl Watcher {
     }
 
     fn ask(&mut self) {
-        if self.asking.as_ref().is_none_or(JoinHandle::is_finished) {
+        if self.asking.is_none() {
             let (operator, nodes) = (Arc::clone(&self.operator), self.nodes.clone());
             let (outages, state) = (Arc::clone(&self.outages), Arc::clone(&self.state));
             let began = self.began;
@@ -214,7 +214,7 @@ impl Watcher {
     }
 }
 
-/// Asks one node until nothing is waited for.
+/// Asks one node whenever something is waited for.
 async fn ask(
     operator: Arc<Client>,
     node: NodeId,
@@ -225,11 +225,16 @@ async fn ask(
     let mut ticks = interval(EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut last = None::<Duration>;
-    // Once more after the end: what led to it may be a question old.
-    let mut ended = false;
-    while !ended {
-        ends(&mut ended, &state, &outages);
+    let mut rests = false;
+    loop {
         ticks.tick().await;
+        let waits = lock(&state).is_waiting(&outages);
+        if !waits && rests {
+            last = None;
+            continue;
+        }
+        // Once more after the end: what led to it may be a question old.
+        rests = !waits;
         let text = operator.inspect(node, ANSWER_WITHIN).await;
         let at = began.elapsed();
         let look = text
@@ -248,10 +253,6 @@ async fn ask(
             }
         }
     }
-}
-
-fn ends(ended: &mut bool, state: &Mutex<State>, outages: &Outages) {
-    *ended = !lock(state).is_waiting(outages);
 }
 
 /// What was seen of all faults.
