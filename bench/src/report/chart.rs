@@ -92,13 +92,17 @@ pub(super) fn throughput(runs: &[(usize, &Run)]) -> Option<String> {
             .light_line_style(TRANSPARENT)
             .bold_line_style(GRID.mix(0.3))
             .axis_style(GRID)
+            .x_labels((right as usize + 1).min(11))
             .x_label_formatter(&|x| format!("{x:.0} s"))
             .y_label_formatter(&|y| super::table::grouped(*y))
             .draw()?;
         for (series, run) in runs {
-            // A second's count is drawn in its middle.
-            let points = run.timeline.iter();
-            let points = points.map(|p| (f64::from(p.second) + 0.5, p.operations as f64));
+            // A second's count is drawn in its middle; the last one may have been cut short.
+            let points = run.timeline.iter().map(|point| {
+                let second = f64::from(point.second);
+                let length = (run.seconds - second).clamp(0.1, 1.0);
+                (second + length / 2.0, point.operations as f64 / length)
+            });
             chart.draw_series(LineSeries::new(points, ink(*series).stroke_width(2)))?;
         }
         for (at, label) in marks(runs) {

@@ -22,7 +22,7 @@ th, td { text-align: right; padding: .25rem .5rem; border-bottom: 1px solid var(
 th:first-child, td.text, th.text { text-align: left } thead th, th[scope=row] { font-weight: 600 } thead th { color: var(--faint) }
 tr.invalid td { color: var(--faint) } .bad { color: var(--bad) } .warn { color: var(--warn) } .faint { color: var(--faint) }
 svg { width: 100%; height: auto; max-width: 60rem } svg text { fill: var(--ink) }
-@media print { body { max-width: none; margin: 0; font-size: 11px } .wide { overflow: visible } th, td { padding: .15rem .35rem } h2 { break-after: avoid } svg, table { break-inside: avoid } .key i { print-color-adjust: exact } }
+@media print { body { max-width: none; margin: 0; font-size: 11px } .wide { overflow: visible } th, td { padding: .15rem .35rem } h2 { break-after: avoid } .key { break-after: avoid } svg, table { break-inside: avoid } .key i { print-color-adjust: exact } }
 .key { display: flex; flex-wrap: wrap; gap: .3rem 1.2rem } .key i { display: inline-block; width: 1em; height: .7em; margin-right: .4em }
 ";
 
@@ -184,6 +184,8 @@ fn drawings(groups: &[Group<'_>]) -> Markup {
         .enumerate()
         .filter(|(_, group)| group.is_safe())
         .map(|(series, group)| (series, group.first()))
+        // Of a search the rate that was found stands for its shares; all of them are in the first drawing.
+        .filter(|(_, run)| run.share.is_none_or(|share| share == 100))
         .collect();
     let key = html! {
         p.key { @for (series, run) in &shown {
@@ -217,7 +219,7 @@ fn drawings(groups: &[Group<'_>]) -> Markup {
     }
 }
 
-/// Loads of one algorithm in one place are one curve, in the colour of the first.
+/// Loads of one algorithm in one place and one kind of loop are one curve, in the colour of the first.
 fn curves(groups: &[Group<'_>]) -> Vec<(usize, Vec<chart::Point>)> {
     let mut curves: Vec<(String, usize, Vec<chart::Point>)> = Vec::new();
     let safe = groups
@@ -225,7 +227,8 @@ fn curves(groups: &[Group<'_>]) -> Vec<(usize, Vec<chart::Point>)> {
         .enumerate()
         .filter(|(_, group)| group.is_safe());
     for (series, group) in safe {
-        let name = format!("{} {}", group.first().algorithm, place_of(group.first()));
+        let run = group.first();
+        let name = format!("{} {} {:?}", run.algorithm, place_of(run), run.mode);
         let point = (
             group.median(|run| run.throughput_ops),
             group.median(|run| run.latency_us.p50 as f64),
@@ -294,25 +297,29 @@ fn floors(groups: &[Group<'_>]) -> Markup {
 
 fn faults(groups: &[Group<'_>]) -> Markup {
     let runs = || groups.iter().flat_map(|group| &group.runs);
+    let untold = |run: &Run| {
+        let told = |fault| run.is_safe() && telling::recovery(fault).is_some();
+        !run.faults.iter().all(told)
+    };
     if runs().all(|run| run.faults.is_empty()) {
         return html! {};
     }
     html! {
         h2 { "Faults" }
         (recoveries(groups))
-        table {
+        @if runs().any(|run| untold(run)) { table {
             thead { tr {
                 th scope="col" { "algorithm" } th scope="col" { "repetition" }
                 th.text scope="col" { "faults" } th scope="col" { "outage" }
             } }
-            @for run in runs().filter(|run| !run.faults.is_empty()) {
+            @for run in runs().filter(|run| untold(run)) {
                 tr {
                     th.text scope="row" { (run.title()) } td { (run.repetition) }
                     td.text { @for fault in &run.faults { (telling::struck(fault)) br; } }
                     td { @if run.is_safe() { (outage(run)) } @else { "–" } }
                 }
             }
-        }
+        } }
     }
 }
 

@@ -59,6 +59,10 @@ pub(super) fn gaps(group: &Group<'_>) -> Option<[Gap; 4]> {
 
 /// The widest, where it is worth a sentence: the coordinated omission of \[Tene15\].
 pub(super) fn omission(group: &Group<'_>) -> Option<Gap> {
+    // Where a floor is late its clients are, and the verdict says so.
+    if group.first().is_baseline() {
+        return None;
+    }
     let widest = gaps(group)?
         .into_iter()
         .max_by(|a, b| a.times().total_cmp(&b.times()))?;
