@@ -4,7 +4,9 @@
 
 use bench::{
     algorithms::{self, Visitor},
-    harness::{Load, in_memory::InMemory, in_process::InProcess, virtual_time::VirtualTime},
+    harness::{
+        Load, in_memory::InMemory, in_process::InProcess, quic::Quic, virtual_time::VirtualTime,
+    },
 };
 use consensus_core::{Contract, runtime::Runnable};
 
@@ -39,6 +41,19 @@ fn in_process_every_client_is_answered() {
                 cluster.run(5);
                 cluster.run(5);
             }
+        }
+    }
+    algorithms::each(&mut Each);
+}
+
+#[test]
+fn on_real_endpoints_and_disks_a_client_is_answered() {
+    struct Each;
+    impl Visitor for Each {
+        fn visit<A: Runnable, L: Load<A>>(&mut self) {
+            let parent = std::path::Path::new(env!("CARGO_TARGET_TMPDIR"));
+            let mut cluster = Quic::<A>::new(parent).unwrap();
+            assert!(cluster.run(5) > std::time::Duration::ZERO);
         }
     }
     algorithms::each(&mut Each);

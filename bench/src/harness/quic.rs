@@ -2,8 +2,7 @@
 //! client. What a commit takes on this machine.
 
 use crate::{app::Client, recorder::Outcome};
-use bytes::Bytes;
-use consensus_core::{ClusterId, NodeId, Sequence, runtime::Runnable, service::Answer};
+use consensus_core::{ClusterId, NodeId, runtime::Runnable, service::Answer};
 use net_quic::{
     ClusterCa, Limits, Role,
     node::{self, Durability, RunningNode, Settings},
@@ -12,6 +11,7 @@ use std::{
     collections::BTreeMap,
     fs,
     net::{Ipv4Addr, SocketAddr},
+    ops::Range,
     path::{Path, PathBuf},
     time::{Duration, Instant},
 };
@@ -61,8 +61,7 @@ impl<A: Runnable> Quic<A> {
             client: Client::new(A::CONTRACT, 0, NODES, PAYLOAD),
             folder,
         };
-        let (sequence, body) = cluster.client.opening();
-        cluster.each([(sequence, body)]);
+        cluster.each(0..1);
         // Whoever leads has been found, and every connection is up.
         cluster.run(3);
         Ok(cluster)
@@ -73,19 +72,22 @@ impl<A: Runnable> Quic<A> {
     /// # Panics
     /// When an operation is not done, which without failures is a bug.
     pub fn run(&mut self, operations: u64) -> Duration {
-        let work: Vec<_> = (0..operations).map(|_| self.client.operation()).collect();
-        self.each(work)
+        self.each(1..operations + 1)
     }
 
-    fn each(&mut self, work: impl IntoIterator<Item = (Sequence, Bytes)>) -> Duration {
+    /// Asks so many times in a row; the first time of `0..` opens the session.
+    fn each(&mut self, work: Range<u64>) -> Duration {
         let (client, line) = (&mut self.client, &self.line);
         let tokio = self.tokio.as_ref().expect("taken by drop alone");
         tokio.block_on(async {
             let start = Instant::now();
-            for (sequence, body) in work {
-                let answer = ask(line, client, sequence, body).await;
-                let opening = sequence == Sequence(0);
-                let done = opening || client.outcome(&answer) == Outcome::Done;
+            for number in work {
+                if number > 0 {
+                    client.advance();
+                }
+                let answer = ask(line, client).await;
+                // Where there are no sessions none can be opened.
+                let done = number == 0 || client.outcome(&answer) == Outcome::Done;
                 assert!(done, "{answer:?} though nothing failed");
             }
             start.elapsed()
@@ -123,14 +125,10 @@ async fn start<A: Runnable>(
 }
 
 /// Asks until there is an answer that asking again would not change.
-async fn ask(
-    line: &net_quic::Client,
-    client: &mut Client,
-    sequence: Sequence,
-    body: Bytes,
-) -> Answer {
+async fn ask(line: &net_quic::Client, client: &mut Client) -> Answer {
     loop {
-        let asked = line.call_at(client.home(), client.id(), sequence, body.clone(), PATIENCE);
+        let (sequence, body) = (client.sequence(), client.body());
+        let asked = line.call_at(client.home(), client.id(), sequence, body, PATIENCE);
         match asked.await {
             Ok(Answer::Refused(refusal)) if client.retries(refusal) => {}
             Ok(answer) => return answer,
