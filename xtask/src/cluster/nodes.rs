@@ -412,6 +412,7 @@ fn config(plan: &Plan, folder: &Path, node: NodeId, links: Option<&[String]>) ->
         data: data(folder, node),
         durability: plan.durability,
         snapshot_bytes: plan.snapshot_bytes,
+        workers: plan.workers,
         joins: Joins::Founds,
         identity: Files::of(Role::Node(node), folder).into(),
         link: links.map(|commands| Link {

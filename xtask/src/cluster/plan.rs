@@ -42,6 +42,8 @@ pub(crate) struct Plan {
     pub(crate) link: Option<String>,
     /// Bytes of commands between two snapshots.
     pub(crate) snapshot_bytes: u64,
+    /// Threads of a node beside its disk's; zero: one a core.
+    pub(crate) workers: usize,
     /// What goes wrong, when.
     pub(crate) faults: Schedule,
     /// Whether the history is recorded and checked.
@@ -152,6 +154,7 @@ pub(crate) fn plans(
         durability: flags.durability,
         link: flags.link.clone(),
         snapshot_bytes: flags.snapshot,
+        workers: flags.workers,
         faults: faults.clone(),
         check: flags.check || !faults.faults.is_empty(),
         placement: Hosts::placement(hosts),

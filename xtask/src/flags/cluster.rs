@@ -97,6 +97,10 @@ pub(crate) struct ClusterFlags {
     #[arg(long, value_name = "BYTES", default_value_t = crate::node::config::snapshot_bytes())]
     pub(crate) snapshot: u64,
 
+    /// Threads of a node beside its disk's; 0 for one a core. One answers a lone client soonest
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) workers: usize,
+
     /// Record every operation and check the history; always on when there is a fault
     #[arg(long)]
     pub(crate) check: bool,

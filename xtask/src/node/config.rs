@@ -25,6 +25,7 @@ use std::{
 /// durability = "fsync"                # or "memory"
 /// coordinator = "together"            # of twophase: or "apart", "replicated"
 /// snapshot_bytes = 67108864           # of raft and multipaxos: commands between two snapshots
+/// workers = 0                         # threads beside the disk's; 0: one a core
 /// joins = "founds"                    # or "new", or { again = 1234 }: see `--rejoin`
 ///
 /// [identity]
@@ -62,6 +63,10 @@ pub(crate) struct Config {
     /// ever.
     #[serde(default = "snapshot_bytes")]
     pub(crate) snapshot_bytes: u64,
+    /// Threads that serve network and protocol; the disk has its own. Zero: one a core. One answers a
+    /// lone client soonest, for nothing waits for another core to wake; many clients want more.
+    #[serde(default)]
+    pub(crate) workers: usize,
     /// Whether it founded the group or was taken in later.
     #[serde(default)]
     pub(crate) joins: Joins,
@@ -76,6 +81,17 @@ pub(crate) struct Config {
     /// Every node; empty under a supervisor.
     #[serde(default, rename = "peer", skip_serializing_if = "Vec::is_empty")]
     pub(crate) peers: Vec<Peer>,
+}
+
+impl Config {
+    /// The runtime that it asks for.
+    pub(crate) fn runtime(&self) -> anyhow::Result<tokio::runtime::Runtime> {
+        let mut builder = tokio::runtime::Builder::new_multi_thread();
+        if self.workers > 0 {
+            builder.worker_threads(self.workers);
+        }
+        builder.enable_all().build().context("starting the runtime")
+    }
 }
 
 /// Bytes of commands between two snapshots, unless told otherwise.

@@ -8,7 +8,6 @@ use crate::{
     ending::{DONE, refused},
     supervised,
 };
-use anyhow::Context as _;
 use bench::baseline::{Baseline, Floor, gateway};
 use bytes::Bytes;
 use consensus_core::{Boot, ClientId, DiskId, NodeId, Sequence, service::Answer};
@@ -20,10 +19,7 @@ use std::{collections::BTreeMap, sync::Arc};
 /// # Errors
 /// A refusal when it cannot start.
 pub(crate) fn run(baseline: Baseline, config: &Config, identity: Identity) -> anyhow::Result<u8> {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .context("starting the runtime")?;
+    let runtime = config.runtime()?;
     runtime.block_on(serve(baseline, config, identity))
 }
 

@@ -37,10 +37,7 @@ pub(crate) fn run<A: Runnable>(
     options: A::Options,
     operator: Option<&Path>,
 ) -> anyhow::Result<u8> {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .context("starting the runtime")?;
+    let runtime = config.runtime()?;
     runtime.block_on(serve::<A>(config, identity, options, operator))
 }
 
