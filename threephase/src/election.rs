@@ -4,6 +4,7 @@
 
 use crate::{
     Epoch, Message, Record, Stage, ThreePhase, Timer,
+    config::backoff,
     participant::{Part, State},
     quorum_termination, termination,
 };
@@ -104,8 +105,12 @@ impl ThreePhase {
     }
 
     fn arm_election(&self, transaction: Transaction, effects: &mut Effects<Self>) {
-        // A message there and one back.
-        let after = self.config.options().bound * 2;
+        // A message there and one back. Where the bound is a hint it may be shorter than that, and one who
+        // never waits longer would never hear a quorum.
+        let part = self.participant.parts.get(&transaction);
+        let rounds = part.filter(|_| !self.config.is_classic());
+        let rounds = rounds.map_or(0, |part| part.rounds.saturating_sub(1));
+        let after = *backoff(self.config.options().bound * 2, rounds).start();
         effects.set_timer(Timer::Election(transaction), after..=after);
     }
 
