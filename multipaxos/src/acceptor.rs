@@ -55,10 +55,11 @@ impl MultiPaxos {
         self.acknowledge(from, first, last, effects);
         self.leader_chosen = self.leader_chosen.max(chosen);
         if first > self.slots.last() {
-            effects.persist(Record::Accepted {
+            let lsn = effects.persist(Record::Accepted {
                 ballot,
                 run: run.clone(),
             });
+            self.marks.wrote(lsn, last);
             self.slots.put(ballot, run);
         } else {
             self.accept_late(ballot, &run, effects);
@@ -76,10 +77,11 @@ impl MultiPaxos {
         if self.slots.accepted_through(first, last, ballot) == last {
             return;
         }
-        effects.persist(Record::Accepted {
+        let lsn = effects.persist(Record::Accepted {
             ballot,
             run: rest.clone(),
         });
+        self.marks.wrote(lsn, last);
         self.slots.put(ballot, rest);
     }
 

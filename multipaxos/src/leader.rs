@@ -263,6 +263,7 @@ impl MultiPaxos {
             ballot,
             run: run.clone(),
         });
+        self.marks.wrote(lsn, run.last());
         leader.last = run.last();
         leader.unsynced.push(lsn, run.last());
         if run.kind() == EntryKind::Membership {

@@ -42,8 +42,8 @@ pub struct MultiPaxos {
     pub(crate) slots: Slots,
     /// The newest snapshot.
     pub(crate) snapshot: Option<Box<Manifest>>,
-    /// Old records are being written anew.
-    pub(crate) reclaim: Option<crate::reclaim::Reclaim>,
+    /// Where on disk all that is.
+    pub(crate) marks: crate::reclaim::Marks,
 
     // Volatile: the replica.
     /// What `chosen` says about members; shared with the copies of this value in a model checker.

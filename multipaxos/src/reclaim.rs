@@ -1,85 +1,118 @@
-//! Writing anew what still lives in old records, a little at a time, so that they may go.
+//! Which records still live, and writing the few of them anew so that old ones may be forgotten.
+//!
+//! Slots are never written anew: what a snapshot does not cover stays where it was written, so only a
+//! snapshot shortens a log. (A log that rewrites its slots to get rid of the records before them rewrites
+//! them again and again: they are most of it.) The promise and the snapshot's own record are written
+//! again behind them.
 
 use crate::{node::MultiPaxos, record::Record};
-use consensus_core::{Effects, Index, Lsn};
+use alloc::collections::VecDeque;
+use consensus_core::{Ballot, Effects, Index, Lsn};
 use core::hash::{Hash, Hasher};
 
-/// A rewriting under way.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Reclaim {
-    /// What may go in the end: everything that lived when the rewriting began is written after it.
-    before: Lsn,
-    /// The first slot not yet written anew.
-    next: Index,
+/// How far two marks are apart, in slots.
+const SPARSE: u64 = 64;
+
+/// Where on disk slots are, for [`MultiPaxos::on_reclaim`] alone. Absolute positions: kept out of
+/// comparisons, for two nodes that differ in nothing else are the same.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Marks {
+    /// Ascending in both: no record before the first of a mark holds a slot beyond the second of the
+    /// mark before it.
+    slots: VecDeque<(Lsn, Index)>,
+    /// The last slot of the record that began the last mark.
+    opened: Index,
+    /// What has been let go already.
+    released: Lsn,
 }
 
-// The same under other record numbers is the same.
-impl PartialEq for Reclaim {
-    fn eq(&self, other: &Self) -> bool {
-        self.next == other.next
+impl PartialEq for Marks {
+    fn eq(&self, _: &Self) -> bool {
+        true
     }
 }
-impl Eq for Reclaim {}
-impl Hash for Reclaim {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.next.hash(state);
+impl Eq for Marks {}
+impl Hash for Marks {
+    fn hash<H: Hasher>(&self, _: &mut H) {}
+}
+
+impl Marks {
+    /// Record `lsn`, the newest, holds slots up to `last`.
+    #[inline]
+    pub(crate) fn wrote(&mut self, lsn: Lsn, last: Index) {
+        match self.slots.back_mut() {
+            // An earlier record that must stay as long, or nearly.
+            Some((_, known)) if *known >= last => {}
+            Some((_, known)) if last.0 < self.opened.0 + SPARSE => *known = last,
+            _ => {
+                self.opened = last;
+                self.slots.push_back((lsn, last));
+            }
+        }
+    }
+
+    /// The first record that holds a slot beyond `base`; none when no record does.
+    fn oldest(&mut self, base: Index) -> Option<Lsn> {
+        while self.slots.pop_front_if(|(_, last)| *last <= base).is_some() {}
+        self.slots.front().map(|(lsn, _)| *lsn)
     }
 }
 
 impl MultiPaxos {
-    /// Everything that lives is in memory, so it is written as it stands: the snapshot, the promise,
-    /// chosen slots as learned, others as kept. What is accepted meanwhile follows in the log, and so
-    /// takes precedence.
+    /// The disk asks for what lives before `before` to be written anew.
     pub(crate) fn on_reclaim(&mut self, before: Lsn, effects: &mut Effects<Self>) {
-        let base = self.slots.base().next();
-        let Reclaim { before, next } = match self.reclaim {
-            Some(under_way) => under_way,
-            None => {
-                self.write_head_anew(effects);
-                Reclaim { before, next: base }
-            }
-        };
-        let next = self.write_anew(next.max(base), effects);
-        if next <= self.slots.last() {
-            self.reclaim = Some(Reclaim { before, next });
+        let oldest = self.marks.oldest(self.slots.base());
+        let before = oldest.map_or(before, |oldest| oldest.min(before));
+        if before <= self.marks.released {
             return;
         }
-        self.reclaim = None;
-        self.record_chosen(effects);
-        effects.release(before);
-    }
-
-    fn write_head_anew(&self, effects: &mut Effects<Self>) {
+        self.marks.released = before;
+        // Lazily: the old ones stay until the new ones are on disk. Small enough to be written again
+        // whether or not their old records go.
         if let Some(manifest) = &self.snapshot {
             effects.persist_lazily(Record::Snapshot {
                 manifest: manifest.clone(),
             });
         }
-        if self.promised != consensus_core::Ballot::ZERO {
+        if self.promised != Ballot::ZERO {
             effects.persist_lazily(Record::Promised {
                 ballot: self.promised,
             });
         }
+        self.record_chosen(effects);
+        effects.release(before);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_snapshot_covers_is_let_go_and_nothing_after_it() {
+        for slots in [1, 7, 32, 64, 100] {
+            let mut marks = Marks::default();
+            for record in 1..=2_000 {
+                marks.wrote(Lsn(record), Index(record * slots));
+            }
+            let base = 1_000;
+            let oldest = marks.oldest(Index(base * slots)).map(|lsn| lsn.0);
+            // The next record has to stay, and few before it do.
+            let needed = base + 1;
+            assert!(
+                oldest.is_some_and(|oldest| oldest <= needed && oldest + 2 * SPARSE > needed),
+                "{slots} slots a record: {oldest:?}"
+            );
+            assert_eq!(marks.oldest(Index(2_000 * slots)), None);
+        }
     }
 
-    /// Writes runs from `next` on, about as many as one message may carry. Returns the next slot.
-    fn write_anew(&self, next: Index, effects: &mut Effects<Self>) -> Index {
-        let mut room = self.config.options.append_bytes_max;
-        let mut end = self.slots.last().next();
-        self.slots.each(next, self.slots.last(), |ballot, run| {
-            if room == 0 {
-                end = end.min(run.first());
-                return;
-            }
-            room = room.saturating_sub(run.payload_bytes().max(1));
-            let (first, last) = (run.first(), run.last());
-            if let Some(run) = run.cut(first..self.chosen.next()) {
-                effects.persist_lazily(Record::Learned { run });
-            }
-            if let Some(run) = run.cut(self.chosen.next()..last.next()) {
-                effects.persist_lazily(Record::Kept { ballot, run });
-            }
-        });
-        end
+    #[test]
+    fn a_record_of_late_slots_keeps_those_of_early_ones_that_follow() {
+        let mut marks = Marks::default();
+        marks.wrote(Lsn(1), Index(1_000));
+        marks.wrote(Lsn(2), Index(10));
+        assert_eq!(marks.oldest(Index(5)), Some(Lsn(1)));
+        assert_eq!(marks.oldest(Index(1_000)), None);
     }
 }

@@ -32,8 +32,8 @@ pub enum Record {
         /// The last such slot.
         through: Index,
     },
-    /// Lazy. An [`Accepted`](Self::Accepted) from before, written anew, so that the old record may go:
-    /// its ballot may be older than what is promised by now.
+    /// Lazy. An [`Accepted`](Self::Accepted) from before, written anew: its ballot may be older than what
+    /// was promised by then. Read, and not written any more.
     Kept {
         /// Under which ballot the entries were accepted.
         ballot: Ballot,

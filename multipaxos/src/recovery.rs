@@ -5,6 +5,7 @@ use crate::{
     election::Pulse,
     group::Group,
     node::{MultiPaxos, Role, StaticConfig},
+    reclaim::Marks,
     record::Record,
     slots::Slots,
 };
@@ -24,6 +25,7 @@ pub(crate) struct Recovery {
     slots: Slots,
     chosen: Index,
     snapshot: Option<Box<Manifest>>,
+    marks: Marks,
 }
 
 impl Recovery {
@@ -37,11 +39,17 @@ impl Recovery {
             slots: Slots::default(),
             chosen: Index::ZERO,
             snapshot: None,
+            marks: Marks::default(),
         }
     }
 
     pub(crate) fn replay(&mut self, lsn: Lsn, record: Record) -> Result<(), RecoverError> {
         self.newest = lsn;
+        if let Record::Accepted { run, .. } | Record::Kept { run, .. } | Record::Learned { run } =
+            &record
+        {
+            self.marks.wrote(lsn, run.last());
+        }
         match record {
             Record::Promised { ballot } => self.promise(lsn, ballot)?,
             Record::Accepted { ballot, run } => {
@@ -124,7 +132,7 @@ impl Recovery {
             promised: self.promised,
             slots: self.slots,
             snapshot: self.snapshot,
-            reclaim: None,
+            marks: self.marks,
             group: Arc::new(group),
             group_changed: false,
             sending: alloc::vec::Vec::new(),

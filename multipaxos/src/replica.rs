@@ -137,7 +137,8 @@ impl MultiPaxos {
             self.record_chosen(effects);
         }
         let last = run.last();
-        effects.persist_lazily(Record::Learned { run: run.clone() });
+        let lsn = effects.persist_lazily(Record::Learned { run: run.clone() });
+        self.marks.wrote(lsn, last);
         self.slots.put(run.epoch().ballot(), run);
         self.chosen_recorded = last;
         self.advance_to(last);

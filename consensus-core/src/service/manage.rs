@@ -16,9 +16,16 @@ pub enum Manage {
     /// Change who belongs, all at once. Done when the change is committed and no older membership
     /// decides anything any more; the answer is the log entry that says so.
     Change(Vec<MemberChange>),
-    /// Hand leadership to this voter, or to the best placed. Done when another node is known to lead;
-    /// the answer is which.
+    /// Hand leadership to this voter, or to the best placed other. Done when it is known to lead, at
+    /// once if it does already; the answer is who leads.
     Transfer(Option<NodeId>),
+}
+
+impl Manage {
+    /// The answer to a transfer: who leads.
+    pub(super) fn led_by(leader: NodeId) -> Bytes {
+        done(leader)
+    }
 }
 
 /// Who belongs to a group, as one node knows.
@@ -167,7 +174,7 @@ impl Manager {
             (Manage::Transfer(_), None) => return,
             (Manage::Transfer(to), Some(leader)) => {
                 if *to == Some(leader) || (to.is_none() && leader != me) {
-                    Answer::Done(done(leader))
+                    Answer::Done(Manage::led_by(leader))
                 } else {
                     Answer::Refused(Refusal::TransferFailed)
                 }

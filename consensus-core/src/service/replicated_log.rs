@@ -537,6 +537,9 @@ where
         if self.leader != Some(self.node) && !to_us {
             return out.answer(id, Answer::Refused(Refusal::NotLeader(self.leader)));
         }
+        if to_us && self.leader == Some(self.node) {
+            return out.answer(id, Answer::Done(Manage::led_by(self.node)));
+        }
         let token = self.token();
         self.manager.ask(id, token, what, out);
     }
