@@ -1,7 +1,7 @@
 //! The acceptor: phase 2 [Lamport01 §2.2], in any order of slots.
 
 use crate::{message::Message, node::MultiPaxos, record::Record};
-use consensus_core::{Ballot, Effects, Index, NodeId, log::Run};
+use consensus_core::{Ballot, Effects, Index, NodeId, Time, log::Run};
 
 impl MultiPaxos {
     /// Whether a message of a leader is to be obeyed. What outranks this node's promise is promised
@@ -124,13 +124,19 @@ impl MultiPaxos {
 
     pub(crate) fn on_confirm(
         &mut self,
+        now: Time,
         from: NodeId,
-        ballot: Ballot,
-        round: u64,
+        (ballot, round, lease): (Ballot, u64, u64),
         effects: &mut Effects<Self>,
     ) {
         if self.obeys(from, ballot, effects) {
-            effects.send(from, Message::Confirmed { ballot, round });
+            let granted = self.grant_asked(now, ballot, lease);
+            let message = Message::Confirmed {
+                ballot,
+                round,
+                granted,
+            };
+            effects.send(from, message);
         }
     }
 

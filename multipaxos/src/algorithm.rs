@@ -42,6 +42,7 @@ impl Options {
             "elections" => self.elections = switch()?,
             "parallel_write" => self.parallel_write = switch()?,
             "alpha" => self.alpha = number()? as u64,
+            "lease_ms" => self.lease = Some(Duration::from_millis(number()? as u64)),
             "learners" => self.learners = number()?,
             "phase1" => self.phase1 = Some(number()?),
             "phase2" => self.phase2 = Some(number()?),
@@ -121,6 +122,10 @@ impl Algorithm for MultiPaxos {
         // No-ops by the thousand say little and take long.
         if chance(0..=9) > 0 {
             options.alpha = chance(2..=40);
+        }
+        if chance(0..=2) == 0 {
+            // Longer than two rounds, so that it is renewed in time by the slowest clock.
+            options.lease = Some(options.heartbeat * chance(2..=20) as u32);
         }
         options
     }

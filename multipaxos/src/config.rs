@@ -27,6 +27,14 @@ pub struct Options {
     /// How long a node that misses a leader waits before it campaigns: a moment drawn anew each time.
     /// Default 20–150 ms: wide enough that two rarely draw alike.
     pub campaign: RangeInclusive<Duration>,
+    /// For how long an acceptor that answers its leader's question promises nobody else, so that the
+    /// leader answers reads without asking. Off (none) by default. Whoever succeeds a leader that does
+    /// not hand over waits for so long at most. **The same on every node**: a leader does without where
+    /// it is shorter. A node that granted leases and is restarted without them has to stay down for one.
+    pub lease: Option<Duration>,
+    /// By how many percent any node's clock may run too fast or too slow while a lease lasts; beyond
+    /// that, reads from a lease may be stale. Default 5, far above what clocks do; 49 at most.
+    pub clock_drift_percent: u8,
     /// A leader sends entries while its own disk writes them. Default on.
     pub parallel_write: bool,
     /// Payload bytes of one accept, one page of a promise and one page of catching up. Default 1 MiB;
@@ -65,6 +73,8 @@ impl Default for Options {
             elections: true,
             heartbeat: Duration::from_millis(50),
             campaign: Duration::from_millis(20)..=Duration::from_millis(150),
+            lease: None,
+            clock_drift_percent: 5,
             parallel_write: true,
             append_bytes_max: 1 << 20,
             inflight_bytes_max: 16 << 20,
@@ -77,6 +87,22 @@ impl Default for Options {
             unrest: Unrest::default(),
             #[cfg(feature = "faults")]
             fault: None,
+        }
+    }
+}
+
+impl Options {
+    /// A lease that ends before it is renewed is none.
+    fn check_lease(&self) -> Result<(), ConfigError> {
+        if self.clock_drift_percent > 49 {
+            return Err(ConfigError::ClockDrift(self.clock_drift_percent));
+        }
+        match self.lease_trusted() {
+            Some(trusted) if trusted <= self.heartbeat * 9 / 8 => Err(ConfigError::Lease {
+                trusted,
+                heartbeat: self.heartbeat,
+            }),
+            _ => Ok(()),
         }
     }
 }
@@ -133,6 +159,7 @@ impl Config {
                 end: *options.campaign.end(),
             });
         }
+        options.check_lease()?;
         if options.alpha < 2 {
             return Err(ConfigError::Alpha(options.alpha));
         }
@@ -162,6 +189,17 @@ pub enum ConfigError {
     /// A leader that may have nothing under way.
     #[error("alpha {0} lets nobody propose; two at least")]
     Alpha(u64),
+    /// A lease that is over before it is renewed.
+    #[error("a lease trusted for {trusted:?} must last longer than 9/8 of heartbeat {heartbeat:?}")]
+    Lease {
+        /// What clock drift leaves of it.
+        trusted: Duration,
+        /// How often it is renewed.
+        heartbeat: Duration,
+    },
+    /// Clocks that nothing can be told by.
+    #[error("clock_drift_percent {0} leaves nothing of a lease; 49 at most")]
+    ClockDrift(u8),
     /// A round that never ends.
     #[error("heartbeat must be above zero")]
     Heartbeat,
@@ -199,12 +237,16 @@ pub enum Fault {
     ChangeInForceAtOnce,
     /// A leader proposes to a new group that it has not asked for promises.
     NewGroupNotAsked,
+    /// An acceptor promises others while the lease lasts that it has granted.
+    LeaseNotKept,
+    /// A leader trusts a lease for longer than clocks may differ.
+    LeaseWithoutBound,
 }
 
 #[cfg(feature = "faults")]
 impl Fault {
     /// All of them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 10] = [
         Self::PromiseBeforeDisk,
         Self::OnePromiseForAll,
         Self::HoleFilledWithCommand,
@@ -213,5 +255,7 @@ impl Fault {
         Self::LateAcceptances,
         Self::ChangeInForceAtOnce,
         Self::NewGroupNotAsked,
+        Self::LeaseNotKept,
+        Self::LeaseWithoutBound,
     ];
 }

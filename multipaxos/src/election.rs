@@ -25,7 +25,7 @@ use crate::{
 };
 use alloc::{boxed::Box, collections::BTreeSet, vec::Vec};
 use consensus_core::{
-    Ballot, Early, Effects, Index, NodeId, Since, contract::replicated_log::Event,
+    Ballot, Early, Effects, Index, NodeId, Since, Time, contract::replicated_log::Event,
 };
 
 /// Heartbeat rounds without an answer after which a peer counts as unreachable. Two, so that an answer
@@ -130,8 +130,9 @@ impl Pulse {
 
 /// Heartbeats.
 impl MultiPaxos {
-    pub(crate) fn start(&mut self, effects: &mut Effects<Self>) {
+    pub(crate) fn start(&mut self, now: Time, effects: &mut Effects<Self>) {
         self.since.settle(effects.durable());
+        self.grant_anew(now);
         let (index, members) = self.group.announced();
         effects.emit(Event::MembersChanged { index, members });
         if let Some(manifest) = &self.snapshot {
@@ -252,11 +253,19 @@ impl MultiPaxos {
         }
     }
 
-    pub(crate) fn on_campaign_due(&mut self, effects: &mut Effects<Self>) {
+    /// Not while another's lease lasts that this node has granted.
+    pub(crate) fn on_campaign_due(&mut self, now: Time, effects: &mut Effects<Self>) {
         self.pulse.armed = false;
-        if matches!(self.role, Role::Follower) && self.leader == Ballot::ZERO {
-            self.campaign(effects);
+        if !matches!(self.role, Role::Follower) || self.leader != Ballot::ZERO {
+            return;
         }
+        if let Some(left) = self.bound_for(now, self.own, Ballot::ZERO) {
+            self.pulse.armed = true;
+            let campaign = &self.config.options.campaign;
+            let after = left + *campaign.start()..=left + *campaign.end();
+            return effects.set_timer(Timer::Campaign, after);
+        }
+        self.campaign(Ballot::ZERO, effects);
     }
 
     pub(crate) fn become_follower(&mut self, effects: &mut Effects<Self>) {
@@ -306,6 +315,7 @@ impl MultiPaxos {
     pub(crate) fn promise(&mut self, ballot: Ballot, effects: &mut Effects<Self>) {
         debug_assert!(ballot > self.promised, "promises only rise");
         self.promised = ballot;
+        self.grant = None;
         self.leader_chosen = Index::ZERO;
         self.acknowledge = None;
         self.become_follower(effects);
@@ -314,8 +324,9 @@ impl MultiPaxos {
     }
 
     /// Asks for promises while the own one is being written, but takes office only when it is on disk:
-    /// otherwise it could accept for somebody else below its own ballot after a crash.
-    pub(crate) fn campaign(&mut self, effects: &mut Effects<Self>) {
+    /// otherwise it could accept for somebody else below its own ballot after a crash. `released`: of
+    /// the leader that hands over, if one does.
+    pub(crate) fn campaign(&mut self, released: Ballot, effects: &mut Effects<Self>) {
         let node = self.config.node;
         if !self.group.is_voter(node) {
             return;
@@ -324,7 +335,7 @@ impl MultiPaxos {
             return;
         };
         self.promise(ballot, effects);
-        let mut promises = Promises::new(self.chosen);
+        let mut promises = Promises::new(self.chosen, released);
         promises.meet(&self.group, node, self.chosen);
         self.role = Role::Candidate(Box::new(promises));
         self.ask_promises(effects);
@@ -340,14 +351,30 @@ impl MultiPaxos {
         };
         for (peer, told) in promises.missing() {
             if self.group.active().iter().any(|c| c.has(peer)) {
-                self.ask_promise(peer, told.max(self.chosen), effects);
+                self.ask_promise(peer, told.max(self.chosen), promises.released, effects);
             }
         }
     }
 
-    fn ask_promise(&self, peer: NodeId, after: Index, effects: &mut Effects<Self>) {
-        let ballot = self.promised;
-        effects.send_early(peer, Message::Prepare { ballot, after }, Early::Campaign);
+    fn ask_promise(
+        &self,
+        peer: NodeId,
+        after: Index,
+        released: Ballot,
+        effects: &mut Effects<Self>,
+    ) {
+        let message = Message::Prepare {
+            ballot: self.promised,
+            after,
+            released,
+        };
+        effects.send_early(peer, message, Early::Campaign);
+    }
+
+    /// Whether no lease that this node has granted stands against `ballot`. Whoever is not answered
+    /// asks again.
+    pub(crate) fn may_promise(&self, now: Time, ballot: Ballot, released: Ballot) -> bool {
+        ballot <= self.promised || self.bound_for(now, ballot, released).is_none()
     }
 
     pub(crate) fn on_prepare(
@@ -462,7 +489,10 @@ impl MultiPaxos {
         };
         match taken {
             None => return,
-            Some(Taken::AskAfter(next)) => self.ask_promise(from, next, effects),
+            Some(Taken::AskAfter(next)) => {
+                // It has promised: no lease stands against that any more.
+                self.ask_promise(from, next, Ballot::ZERO, effects);
+            }
             Some(Taken::Complete | Taken::Known) => {}
         }
         if matches!(self.role, Role::Leader(_)) {
@@ -539,11 +569,12 @@ impl MultiPaxos {
         self.slots.each(first, last, |ballot, run| {
             promises.highest.put_higher(ballot, &run);
         });
-        let none = Promises::new(self.chosen);
+        let none = Promises::new(self.chosen, Ballot::ZERO);
         let promises = core::mem::replace(promises, Box::new(none));
         let leader = Leader::new(promises, self.chosen, effects.durable());
         self.role = Role::Leader(Box::new(leader));
         self.meet_acceptors();
+        self.renew_lease();
         self.recover_slots(effects);
     }
 }

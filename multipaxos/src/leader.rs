@@ -1,6 +1,7 @@
 //! The leader: recovering slots, proposing, and counting acceptances [Lamport01 §3].
 
 use crate::{
+    lease::Lease,
     message::Message,
     node::{MultiPaxos, Role},
     promises::Promises,
@@ -11,7 +12,7 @@ use crate::{
 };
 use alloc::{boxed::Box, collections::VecDeque, vec::Vec};
 use consensus_core::{
-    Early, Effects, Epoch, Index, Lsn, NodeId, Token, Unsynced,
+    Early, Effects, Epoch, Index, Lsn, NodeId, Time, Token, Unsynced,
     contract::replicated_log::{Event, Membership, Reason},
     log::{Commands, EntryKind, Place, Run},
 };
@@ -56,6 +57,7 @@ pub(crate) struct Leader {
     /// Payload bytes proposed and not chosen.
     unchosen_bytes: usize,
     pub(crate) reads: Reads,
+    pub(crate) lease: Lease,
     pub(crate) transfer: Option<Transfer>,
 }
 
@@ -78,6 +80,7 @@ impl Leader {
             moved: true,
             unchosen_bytes: 0,
             reads: Reads::default(),
+            lease: Lease::default(),
             transfer: None,
         }
     }
@@ -273,13 +276,13 @@ impl MultiPaxos {
     }
 
     #[inline]
-    pub(crate) fn flush_leader(&mut self, effects: &mut Effects<Self>) {
+    pub(crate) fn flush_leader(&mut self, now: Time, effects: &mut Effects<Self>) {
         self.accept_proposed(effects);
         self.advance_chosen(effects);
         if self.has_unplaced() {
             self.accept_proposed(effects);
         }
-        self.ask_for_reads(effects);
+        self.ask_for_reads(now, effects);
         self.replicate(effects);
         if !self.group.is_voter(self.config.node) {
             self.leave(effects);
@@ -480,6 +483,7 @@ impl MultiPaxos {
         if !leader.promised {
             self.ask_promises(effects);
         }
+        self.renew_lease();
         self.transfer_round_over(effects);
     }
 }

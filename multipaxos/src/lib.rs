@@ -141,6 +141,7 @@ mod election;
 mod group;
 mod invariant;
 mod leader;
+mod lease;
 mod message;
 mod node;
 mod promises;

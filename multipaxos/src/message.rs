@@ -13,6 +13,9 @@ pub enum Message {
         ballot: Ballot,
         /// The last slot that it does not ask about.
         after: Index,
+        /// The ballot of the leader that has named the candidate its heir, and holds no lease any more;
+        /// else zero.
+        released: Ballot,
     },
     /// Phase 1b: nothing below `ballot` will be accepted any more, and this is what has been. Counts
     /// once all pages have come.
@@ -64,12 +67,14 @@ pub enum Message {
         /// The last slot.
         chosen: Index,
     },
-    /// The leader asks, for a read, whether its ballot is still the highest promised.
+    /// The leader asks, for a read or a lease, whether its ballot is still the highest promised.
     Confirm {
         /// The leader's ballot.
         ballot: Ballot,
         /// Counts such questions.
         round: u64,
+        /// Asks for a lease of so many nanoseconds; zero for none.
+        lease: u64,
     },
     /// It was, at the sender, when the question came.
     Confirmed {
@@ -77,6 +82,8 @@ pub enum Message {
         ballot: Ballot,
         /// Which question.
         round: u64,
+        /// The sender promises nobody else while the lease lasts that was asked for.
+        granted: bool,
     },
     /// The leader gives leadership away: campaign at once.
     Succeed {
@@ -158,15 +165,15 @@ impl Field for Page {
 
 codec! {
     Message version 1 {
-        1 since 1 Control => Prepare { ballot, after },
+        1 since 1 Control => Prepare { ballot, after, released },
         2 since 1 Control => Promise { ballot, page },
         3 since 1 Control => Trimmed { ballot, through },
         4 since 1 Control => Reject { ballot, promised },
         5 since 1 Log => Accept { ballot, run, chosen },
         6 since 1 Log => Accepted { ballot, first, last },
         7 since 1 Log => Decide { ballot, chosen },
-        8 since 1 Control => Confirm { ballot, round },
-        9 since 1 Control => Confirmed { ballot, round },
+        8 since 1 Control => Confirm { ballot, round, lease },
+        9 since 1 Control => Confirmed { ballot, round, granted },
         10 since 1 Control => Succeed { ballot },
         11 since 1 Control => Heartbeat { round },
         12 since 1 Control => Alive { round, promised, leader, chosen },

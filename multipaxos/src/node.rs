@@ -63,6 +63,8 @@ pub struct MultiPaxos {
     pub(crate) ahead: (Index, NodeId),
     /// Slots accepted in this batch, of which the leader has not been told.
     pub(crate) acknowledge: Option<(Index, Index)>,
+    /// The lease that this node has granted last, if it has not promised another ballot since.
+    pub(crate) grant: Option<crate::lease::Grant>,
 
     // Volatile: elections.
     /// This run's own ballots: round zero of them.
@@ -120,13 +122,13 @@ impl Protocol for MultiPaxos {
     }
 
     #[inline]
-    fn handle(&mut self, _now: Time, input: Input<Self>, effects: &mut Effects<Self>) {
+    fn handle(&mut self, now: Time, input: Input<Self>, effects: &mut Effects<Self>) {
         match input {
-            Input::Start => self.start(effects),
-            Input::Receive { from, message } => self.receive(from, message, effects),
-            Input::Request(request) => self.request(request, effects),
+            Input::Start => self.start(now, effects),
+            Input::Receive { from, message } => self.receive(now, from, message, effects),
+            Input::Request(request) => self.request(now, request, effects),
             Input::Timer(Timer::Heartbeat) => self.on_round_over(effects),
-            Input::Timer(Timer::Campaign) => self.on_campaign_due(effects),
+            Input::Timer(Timer::Campaign) => self.on_campaign_due(now, effects),
             Input::Durable(lsn) => self.on_durable(lsn, effects),
             Input::Unreachable(_) => {}
             Input::Reclaim(before) => self.on_reclaim(before, effects),
@@ -134,9 +136,9 @@ impl Protocol for MultiPaxos {
     }
 
     #[inline]
-    fn flush(&mut self, _now: Time, effects: &mut Effects<Self>) {
+    fn flush(&mut self, now: Time, effects: &mut Effects<Self>) {
         match &self.role {
-            Role::Leader(_) => self.flush_leader(effects),
+            Role::Leader(_) => self.flush_leader(now, effects),
             Role::Follower | Role::Candidate(_) => self.flush_acceptor(effects),
         }
         self.tell_chosen(effects);
@@ -153,9 +155,17 @@ impl Protocol for MultiPaxos {
 
 impl MultiPaxos {
     #[inline]
-    fn receive(&mut self, from: NodeId, message: Message, effects: &mut Effects<Self>) {
+    fn receive(&mut self, now: Time, from: NodeId, message: Message, effects: &mut Effects<Self>) {
         match message {
-            Message::Prepare { ballot, after } => self.on_prepare(from, ballot, after, effects),
+            Message::Prepare {
+                ballot,
+                after,
+                released,
+            } => {
+                if self.may_promise(now, ballot, released) {
+                    self.on_prepare(from, ballot, after, effects);
+                }
+            }
             Message::Promise { ballot, page } => self.on_promise(from, ballot, *page, effects),
             Message::Trimmed { ballot, through } => {
                 self.on_trimmed(from, ballot, through, effects);
@@ -172,9 +182,21 @@ impl MultiPaxos {
                 last,
             } => self.on_accepted(from, ballot, first, last),
             Message::Decide { ballot, chosen } => self.on_decide(from, ballot, chosen, effects),
-            Message::Confirm { ballot, round } => self.on_confirm(from, ballot, round, effects),
-            Message::Confirmed { ballot, round } => self.on_confirmed(from, ballot, round, effects),
-            Message::Succeed { ballot } => self.on_succeed(from, ballot, effects),
+            Message::Confirm {
+                ballot,
+                round,
+                lease,
+            } => {
+                self.on_confirm(now, from, (ballot, round, lease), effects);
+            }
+            Message::Confirmed {
+                ballot,
+                round,
+                granted,
+            } => {
+                self.on_confirmed(from, (ballot, round, granted), effects);
+            }
+            Message::Succeed { ballot } => self.on_succeed(now, from, ballot, effects),
             Message::Heartbeat { round } => self.on_heartbeat(from, round, effects),
             Message::Alive {
                 round,
@@ -189,14 +211,14 @@ impl MultiPaxos {
     }
 
     #[inline]
-    fn request(&mut self, request: Request, effects: &mut Effects<Self>) {
+    fn request(&mut self, now: Time, request: Request, effects: &mut Effects<Self>) {
         match request {
             Request::Propose { token, commands } => self.propose(token, commands, effects),
-            Request::Read { token } => self.on_read(token, effects),
+            Request::Read { token } => self.on_read(now, token, effects),
             Request::ChangeMembers { token, changes } => {
                 self.change_members(token, &changes, effects);
             }
-            Request::TransferLeadership { token, to } => self.transfer(token, to, effects),
+            Request::TransferLeadership { token, to } => self.transfer(now, token, to, effects),
             Request::Cancel { token } => self.cancel(token),
             Request::SnapshotTaken(manifest) => self.on_snapshot_taken(manifest, effects),
             Request::SnapshotReceived { manifest, .. } => {

@@ -21,6 +21,8 @@ struct Asked {
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub(crate) struct Promises {
     asked: Vec<Asked>,
+    /// The ballot whose leader has named the owner its heir, if any.
+    pub(crate) released: Ballot,
     /// The entries of the highest ballot in each slot, of those told.
     pub(crate) highest: Slots,
     /// The highest ballot told so far: for a planted bug alone.
@@ -29,9 +31,10 @@ pub(crate) struct Promises {
 
 impl Promises {
     /// Nobody has been asked; everything up to `chosen` is known.
-    pub(crate) const fn new(chosen: Index) -> Self {
+    pub(crate) const fn new(chosen: Index, released: Ballot) -> Self {
         Self {
             asked: Vec::new(),
+            released,
             highest: Slots::after(chosen, Epoch::ZERO),
             best: Ballot::ZERO,
         }

@@ -1,17 +1,19 @@
-//! Linearizable reads without a slot: a quorum confirms that nobody has outranked the leader.
+//! Linearizable reads without a slot: a quorum confirms that nobody has outranked the leader, or has
+//! granted it a [lease](crate::lease).
 //!
 //! Whoever leads next gathers promises from a phase 1 quorum before it proposes. That quorum meets
 //! every phase 2 quorum; so if a phase 2 quorum answers, after the read was asked, that it has promised
 //! nothing higher, nothing was chosen under a higher ballot when it was asked.
 
 use crate::{
+    leader::Leader,
     message::Message,
     node::{MultiPaxos, Role},
     window::Window,
 };
 use alloc::{collections::VecDeque, vec::Vec};
 use consensus_core::{
-    Ballot, Early, Effects, NodeId, Token,
+    Ballot, Early, Effects, Index, NodeId, Time, Token,
     contract::replicated_log::{Event, Reason},
 };
 
@@ -47,10 +49,13 @@ impl Reads {
         }
     }
 
-    /// Begins a round if a read waits for one.
+    /// Begins a round if a read waits for one, or a lease is to be renewed.
     #[inline]
-    fn begin(&mut self) -> Option<u64> {
-        self.waiting.back().filter(|read| read.round.is_none())?;
+    fn begin(&mut self, renew: bool) -> Option<u64> {
+        let waits = self.waiting.back().is_some_and(|read| read.round.is_none());
+        if !waits && !renew {
+            return None;
+        }
         self.round += 1;
         for read in &mut self.waiting {
             read.round.get_or_insert(self.round);
@@ -59,15 +64,35 @@ impl Reads {
     }
 }
 
+/// The newest round that `size` of those who reached these have reached.
+fn newest(rounds: impl Iterator<Item = u64>, size: usize) -> u64 {
+    let mut rounds: Vec<u64> = rounds.collect();
+    rounds.sort_unstable_by(|a, b| b.cmp(a));
+    rounds.get(size - 1).copied().unwrap_or(0)
+}
+
+impl Leader {
+    /// Whether everything taken over from earlier ballots is among what is `chosen`, and everybody has
+    /// promised who decides what follows: an earlier leader may have told somebody of it.
+    const fn knows_all(&self, chosen: Index) -> bool {
+        chosen.0 >= self.recovered.0 && self.promised
+    }
+}
+
 impl MultiPaxos {
-    pub(crate) fn on_read(&mut self, token: Token, effects: &mut Effects<Self>) {
-        let hint = self.leader_known();
+    pub(crate) fn on_read(&mut self, now: Time, token: Token, effects: &mut Effects<Self>) {
+        let (hint, index) = (self.leader_known(), self.chosen);
+        let trusted = self.config.options.lease_trusted();
         let Role::Leader(leader) = &mut self.role else {
             return effects.emit(Event::Rejected {
                 token: Some(token),
                 reason: Reason::NotLeader { hint },
             });
         };
+        if leader.knows_all(index) && leader.lease.holds(now, trusted) {
+            let ready = Event::ReadReady { token, index };
+            return effects.emit_early(ready, Early::LeaseHolds);
+        }
         leader
             .reads
             .waiting
@@ -82,16 +107,23 @@ impl MultiPaxos {
 
     /// One question for all reads of a batch.
     #[inline]
-    pub(crate) fn ask_for_reads(&mut self, effects: &mut Effects<Self>) {
-        let (ballot, authority) = (self.promised, self.since.lsn());
+    pub(crate) fn ask_for_reads(&mut self, now: Time, effects: &mut Effects<Self>) {
+        let (ballot, authority, lease) = (self.promised, self.since.lsn(), self.lease_asked());
         let Role::Leader(leader) = &mut self.role else {
             return;
         };
-        let Some(round) = leader.reads.begin() else {
+        let renew = core::mem::take(&mut leader.lease.renew);
+        let Some(round) = leader.reads.begin(renew) else {
             return;
         };
+        let asks = leader.lease.begin(round, now, lease > 0);
+        let lease = if asks { lease } else { 0 };
         for window in &leader.windows {
-            let message = Message::Confirm { ballot, round };
+            let message = Message::Confirm {
+                ballot,
+                round,
+                lease,
+            };
             effects.send_early(window.peer, message, Early::Authority(authority));
         }
         self.confirm_reads(effects);
@@ -100,8 +132,7 @@ impl MultiPaxos {
     pub(crate) fn on_confirmed(
         &mut self,
         from: NodeId,
-        ballot: Ballot,
-        round: u64,
+        (ballot, round, granted): (Ballot, u64, bool),
         effects: &mut Effects<Self>,
     ) {
         let promised = self.promised;
@@ -114,6 +145,9 @@ impl MultiPaxos {
             && let Some(window) = leader.window(from)
         {
             window.round = window.round.max(round);
+            if granted {
+                window.granted = window.granted.max(round);
+            }
             self.confirm_reads(effects);
         }
     }
@@ -124,30 +158,30 @@ impl MultiPaxos {
         let Role::Leader(leader) = &mut self.role else {
             return;
         };
-        let own = leader.reads.round;
-        let confirmed = self.group.active().iter().map(|configuration| {
-            let votes = |window: &&Window| configuration.has(window.peer);
-            let others = leader.windows.iter().filter(votes).map(|w| w.round);
-            let own = configuration.has(self.config.node).then_some(own);
-            let mut rounds: Vec<u64> = others.chain(own).collect();
-            rounds.sort_unstable_by(|a, b| b.cmp(a));
-            let size = configuration.quorums.phase2_size();
-            rounds.get(size - 1).copied().unwrap_or(0)
-        });
+        let (node, own) = (self.config.node, leader.reads.round);
         // Whoever leads next was promised by a quorum of each that decides a slot not yet chosen.
-        leader.reads.confirmed = confirmed.min().unwrap_or(0);
+        let by_all = |of: fn(&Window) -> u64| {
+            let rounds = self.group.active().iter().map(|configuration| {
+                let reached = |window: &Window| configuration.has(window.peer).then(|| of(window));
+                let others = leader.windows.iter().filter_map(reached);
+                let own = configuration.has(node).then_some(own);
+                newest(others.chain(own), configuration.quorums.phase2_size())
+            });
+            rounds.min().unwrap_or(0)
+        };
+        let (confirmed, granted) = (by_all(|w| w.round), by_all(|w| w.granted));
+        leader.reads.confirmed = confirmed;
+        leader.lease.grant(granted);
         self.serve_reads(effects);
     }
 
-    /// Not before everything taken over from earlier ballots is chosen: an earlier leader may have
-    /// told somebody of it.
     #[inline]
     pub(crate) fn serve_reads(&mut self, effects: &mut Effects<Self>) {
         let chosen = self.chosen;
         let Role::Leader(leader) = &mut self.role else {
             return;
         };
-        if chosen < leader.recovered || !leader.promised {
+        if !leader.knows_all(chosen) {
             return;
         }
         let reads = &mut leader.reads;

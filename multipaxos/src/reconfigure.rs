@@ -153,9 +153,10 @@ impl MultiPaxos {
     #[cold]
     pub(crate) fn leave(&mut self, effects: &mut Effects<Self>) {
         let (ballot, authority) = (self.promised, self.since.lsn());
-        let Role::Leader(leader) = &self.role else {
+        let Role::Leader(leader) = &mut self.role else {
             return;
         };
+        leader.lease.give_up();
         let voters = leader.windows.iter().filter(|window| window.votes);
         if let Some(heir) = voters.max_by_key(|window| window.through) {
             let message = Message::Succeed { ballot };

@@ -142,6 +142,7 @@ impl Recovery {
             leader_chosen: Index::ZERO,
             ahead: (Index::ZERO, NodeId(0)),
             acknowledge: None,
+            grant: None,
             since: Since::new(self.since, self.newest),
             role: Role::Follower,
             leader: Ballot::ZERO,

@@ -6,7 +6,7 @@ use crate::{
     node::{MultiPaxos, Role},
 };
 use consensus_core::{
-    Ballot, Early, Effects, NodeId, Token,
+    Ballot, Early, Effects, NodeId, Time, Token,
     contract::replicated_log::{Event, Reason},
 };
 
@@ -23,13 +23,18 @@ pub(crate) struct Transfer {
 impl MultiPaxos {
     pub(crate) fn transfer(
         &mut self,
+        now: Time,
         token: Token,
         to: Option<NodeId>,
         effects: &mut Effects<Self>,
     ) {
         // Whoever is named may campaign whenever it likes: there is nobody to ask.
         if to == Some(self.config.node) && !matches!(self.role, Role::Leader(_)) {
-            return self.campaign(effects);
+            if self.bound_for(now, self.own, Ballot::ZERO).is_none() {
+                return self.campaign(Ballot::ZERO, effects);
+            }
+            let (token, reason) = (Some(token), Reason::Busy);
+            return effects.emit(Event::Rejected { token, reason });
         }
         let (ballot, since, hint) = (self.promised, self.since.lsn(), self.leader_known());
         let mut reject = |reason| {
@@ -53,6 +58,7 @@ impl MultiPaxos {
             token,
             rounds: ROUNDS,
         });
+        leader.lease.give_up();
         let message = Message::Succeed { ballot };
         effects.send_early(heir, message, Early::Authority(since));
     }
@@ -75,9 +81,18 @@ impl MultiPaxos {
         }
     }
 
-    pub(crate) fn on_succeed(&mut self, from: NodeId, ballot: Ballot, effects: &mut Effects<Self>) {
-        if self.obeys(from, ballot, effects) && matches!(self.role, Role::Follower) {
-            self.campaign(effects);
+    pub(crate) fn on_succeed(
+        &mut self,
+        now: Time,
+        from: NodeId,
+        ballot: Ballot,
+        effects: &mut Effects<Self>,
+    ) {
+        if self.obeys(from, ballot, effects)
+            && matches!(self.role, Role::Follower)
+            && self.bound_for(now, self.own, ballot).is_none()
+        {
+            self.campaign(ballot, effects);
         }
     }
 }

@@ -26,6 +26,8 @@ pub(crate) struct Window {
     stalled_at: Option<Index>,
     /// The newest question for a read that it has answered.
     pub(crate) round: u64,
+    /// And the newest with which it has granted a lease.
+    pub(crate) granted: u64,
 }
 
 impl Window {
@@ -42,6 +44,7 @@ impl Window {
             announced: None,
             stalled_at: None,
             round: 0,
+            granted: 0,
         }
     }
 

@@ -388,6 +388,7 @@ fn an_acceptor_never_accepts_below_its_promise() {
         Message::Prepare {
             ballot: high,
             after,
+            released: Ballot::default(),
         },
     );
     cluster.receive(1, 2, accept(low, run(1, low, &["x"]), 1));

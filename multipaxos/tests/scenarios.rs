@@ -25,6 +25,11 @@ consensus_core::scenario_tests! { corpus() =>
     mp07_chosen_says_nothing_of_an_older_ballot
     mp09_a_deposed_leader_answers_no_read
     mp09_an_older_confirmation_proves_nothing
+    mp10_a_candidate_waits_for_the_leases
+    mp10_a_lease_and_an_old_reading_of_the_clock
+    mp10_a_lease_is_trusted_for_less_than_it_lasts
+    mp10_a_restarted_acceptor_keeps_its_word
+    mp10_an_heir_need_not_wait
     mp11_only_one_node_reaches_a_quorum
     mp11_the_only_node_that_may_lead_lags_behind
     mp13_a_chain_keeps_its_leader
@@ -66,6 +71,11 @@ fn every_scenario_catches_its_bug() {
         (
             Fault::ChangeInForceAtOnce,
             "mp_what_is_under_way_keeps_its_group",
+        ),
+        (Fault::LeaseNotKept, "mp10_a_candidate_waits_for_the_leases"),
+        (
+            Fault::LeaseWithoutBound,
+            "mp10_a_lease_is_trusted_for_less_than_it_lasts",
         ),
         (Fault::NewGroupNotAsked, "mp_a_new_group_is_asked_first"),
     ] {
