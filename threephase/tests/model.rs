@@ -46,6 +46,10 @@ fn options(mode: Mode) -> Options {
 
 /// Nodes 1 to `nodes` take part; node 1 coordinates.
 fn explore(options: &Options, nodes: u16, bounds: Bounds) -> Exploration {
+    world(options, nodes, bounds).explore()
+}
+
+fn world(options: &Options, nodes: u16, bounds: Bounds) -> World<ThreePhase> {
     let members = Members::new((1..=nodes).map(NodeId)).expect("a cluster");
     let mut world = World::<ThreePhase>::new(options, &members, bounds).expect("the options fit");
     let all: Vec<_> = (1..=nodes).collect();
@@ -62,7 +66,6 @@ fn explore(options: &Options, nodes: u16, bounds: Bounds) -> Exploration {
         })
         .sometimes("committed", |state| told(state, Outcome::Commit))
         .sometimes("aborted", |state| told(state, Outcome::Abort))
-        .explore()
 }
 
 const CALM: Bounds = Bounds {
@@ -113,6 +116,26 @@ fn classic_mode_has_one_outcome_while_nobody_is_silent() {
     assert!(found.states > 100, "{found}");
 }
 
+/// Inside them too, with what they are about: a node crashes at any point, its disk keeps any prefix, and
+/// alarms go off when nothing else can happen; it comes back at any point of what follows.
+#[test]
+fn classic_mode_has_one_outcome_through_a_crash_that_is_noticed_in_time() {
+    for (nodes, alarms) in [(2, 3), (3, 3)] {
+        let bounds = Bounds {
+            crashes: 1,
+            alarms,
+            ..CALM
+        };
+        let found = world(&options(Mode::Classic), nodes, bounds)
+            .synchronous()
+            .explore();
+        eprintln!("classic, synchronous, {nodes} sites: {found}");
+        assert!(found.counterexample.is_none(), "{found}");
+        assert!(found.exhausted && found.unreached.is_empty(), "{found}");
+        assert!(found.states > 1_000, "{found}");
+    }
+}
+
 /// Outside them, TH-04: alarms although the others live, and two of them divide it.
 #[test]
 fn classic_mode_divides_when_the_living_are_taken_for_failed() {
@@ -158,6 +181,23 @@ mod planted {
     #[test]
     fn consent_taken_from_silence_is_found() {
         finds(Fault::SilenceIsConsent, Mode::Quorum, 3, CALM);
+    }
+
+    /// TH-09: two sites, and the one that comes back decides by what it had been.
+    #[test]
+    fn a_recovered_site_that_decides_alone_is_found() {
+        let options = Options {
+            fault: Some(Fault::RecoveredDecides),
+            ..options(Mode::Classic)
+        };
+        let bounds = Bounds {
+            crashes: 2,
+            alarms: 4,
+            ..CALM
+        };
+        let found = world(&options, 2, bounds).synchronous().explore();
+        eprintln!("RecoveredDecides: {found}");
+        assert!(found.counterexample.is_some(), "{found}");
     }
 
     /// TH-16.

@@ -12,6 +12,7 @@
 //! | [`Action::Ask`] | a request from the fixed list is made |
 //! | [`Action::Sync`] | everything written at a node is on disk: the gate opens, the protocol hears of it |
 //! | [`Action::Crash`] | power fails at a node; a prefix of what was not on disk is found there, and the node starts again |
+//! | [`Action::Start`] | a node that is down starts again; only under [`World::synchronous`] |
 //! | [`Action::Fire`] | an alarm that is set goes off, whatever its moment |
 //! | [`Action::Reclaim`] | a disk asks for everything on it to be written anew; what is then released is not there after a crash |
 //!
@@ -110,6 +111,7 @@ pub struct World<A: Checkable> {
     nodes: Vec<(NodeId, A::Config)>,
     requests: Vec<(NodeId, A::Request)>,
     bounds: Bounds,
+    synchronous: bool,
     remembers: fn(&A::Event) -> bool,
     within: Within<A>,
     always: Vec<(&'static str, Reached<A>)>,
@@ -130,6 +132,7 @@ impl<A: Checkable> World<A> {
             nodes,
             requests: Vec::new(),
             bounds,
+            synchronous: false,
             remembers: |_| true,
             within: Box::new(|_| true),
             always: Vec::new(),
@@ -145,6 +148,20 @@ impl<A: Checkable> World<A> {
     pub fn ask(mut self, node: NodeId, request: A::Request) -> Self {
         self.requests.push((node, request));
         assert!(self.requests.len() <= 32, "at most 32 requests are tracked");
+        self
+    }
+
+    /// Time-outs can be trusted: an alarm goes off only when no message to a node that is up is under way,
+    /// no disk of one is behind and nothing is left to be asked of one. A node that crashes is down until
+    /// it starts again, and what is sent to it meanwhile is lost. What protocols for synchronous networks
+    /// assume.
+    ///
+    /// # Panics
+    /// Beyond 32 nodes.
+    #[must_use]
+    pub fn synchronous(mut self) -> Self {
+        assert!(self.nodes.len() <= 32, "at most 32 nodes are tracked");
+        self.synchronous = true;
         self
     }
 

@@ -66,6 +66,11 @@ impl<T: Hash + Eq> Bag<T> {
         }
     }
 
+    /// Lets go of values for which `keep` does not hold.
+    pub(super) fn retain(&mut self, keep: impl Fn(&T) -> bool) {
+        self.0.retain(|(_, value)| keep(value));
+    }
+
     /// All values; equal ones follow each other.
     pub(super) fn iter(&self) -> impl Iterator<Item = &Arc<T>> + '_ {
         self.0.iter().map(|(_, value)| value)
@@ -176,6 +181,8 @@ pub struct State<A: Checkable> {
     pub(super) told: Bag<(NodeId, A::Event)>,
     /// Which requests have been made, a bit each.
     pub(super) asked: u32,
+    /// Which nodes are down, a bit each. Only where time-outs can be trusted.
+    pub(super) down: u32,
     pub(super) crashes: u8,
     pub(super) alarms: u8,
     pub(super) repeats: u8,
@@ -215,6 +222,7 @@ impl<A: Checkable> Clone for State<A> {
             network: self.network.clone(),
             told: self.told.clone(),
             asked: self.asked,
+            down: self.down,
             crashes: self.crashes,
             alarms: self.alarms,
             repeats: self.repeats,
@@ -230,6 +238,7 @@ impl<A: Checkable> PartialEq for State<A> {
             && self.network == other.network
             && self.told == other.told
             && self.asked == other.asked
+            && self.down == other.down
             && self.crashes == other.crashes
             && self.alarms == other.alarms
             && self.repeats == other.repeats
@@ -243,7 +252,7 @@ impl<A: Checkable> Hash for State<A> {
         self.nodes.iter().for_each(|node| node.print.hash(state));
         self.network.hash(state);
         self.told.hash(state);
-        (self.asked, self.crashes, self.alarms).hash(state);
+        (self.asked, self.down, self.crashes, self.alarms).hash(state);
         (self.repeats, self.reclaims).hash(state);
         self.violation.is_some().hash(state);
     }

@@ -34,6 +34,8 @@ pub enum Action<A: Checkable> {
         /// How many there were.
         of: usize,
     },
+    /// A node that is down starts again. Only where time-outs can be trusted.
+    Start(NodeId),
     /// An alarm goes off.
     Fire(NodeId, A::Timer),
     /// A node is to write anew everything that is on its disk.
@@ -52,6 +54,7 @@ impl<A: Checkable> Clone for Action<A> {
                 kept: *kept,
                 of: *of,
             },
+            Self::Start(node) => Self::Start(*node),
             Self::Fire(node, timer) => Self::Fire(*node, *timer),
             Self::Reclaim(node) => Self::Reclaim(*node),
         }
@@ -63,7 +66,9 @@ impl<A: Checkable> PartialEq for Action<A> {
         match (self, other) {
             (Self::Deliver(a), Self::Deliver(b)) | (Self::Repeat(a), Self::Repeat(b)) => a == b,
             (Self::Ask(a, r), Self::Ask(b, s)) => a == b && r == s,
-            (Self::Sync(a), Self::Sync(b)) | (Self::Reclaim(a), Self::Reclaim(b)) => a == b,
+            (Self::Sync(a), Self::Sync(b))
+            | (Self::Reclaim(a), Self::Reclaim(b))
+            | (Self::Start(a), Self::Start(b)) => a == b,
             (
                 Self::Crash {
                     node: a, kept: k, ..
@@ -99,6 +104,7 @@ impl<A: Checkable> fmt::Display for Action<A> {
                     "{node}  crashes, {kept} of {of} unsynced records survive"
                 )
             }
+            Self::Start(node) => write!(f, "{node}  starts again"),
             Self::Fire(node, timer) => write!(f, "{node}  alarm {timer:?}"),
             Self::Reclaim(node) => write!(f, "{node}  is to write its log anew"),
         }
@@ -118,13 +124,19 @@ struct Out<'a, A: Checkable> {
     network: &'a mut Bag<Envelope<A::Message>>,
     told: &'a mut Bag<(NodeId, A::Event)>,
     released: &'a mut Lsn,
+    down: u32,
 }
 
 impl<A: Checkable> Outlet<A::Message, A::Event> for Out<'_, A> {
     fn message(&mut self, to: NodeId, message: A::Message) {
         let from = self.from;
         let envelope = Envelope { from, to, message };
-        if self.world.place(to).is_some() {
+        // Whoever is down never hears it.
+        if self
+            .world
+            .place(to)
+            .is_some_and(|at| self.down & 1 << at == 0)
+        {
             self.network.add(envelope, false);
         }
     }
@@ -153,6 +165,7 @@ impl<A: Checkable> World<A> {
             network: Bag::EMPTY,
             told: Bag::EMPTY,
             asked: 0,
+            down: 0,
             crashes: 0,
             alarms: 0,
             repeats: 0,
@@ -180,11 +193,17 @@ impl<A: Checkable> World<A> {
             actions.extend(state.network.distinct().cloned().map(Action::Repeat));
         }
         for (i, (node, request)) in self.requests.iter().enumerate() {
-            if state.asked & 1 << i == 0 {
+            if state.asked & 1 << i == 0 && !self.is_down(state, *node) {
                 actions.push(Action::Ask(*node, request.clone()));
             }
         }
+        // Where time-outs can be trusted, nothing is on its way any more when one strikes.
+        let quiet = !self.synchronous || actions.is_empty() && self.is_quiet(state);
         for (id, node) in state.nodes() {
+            if self.is_down(state, id) {
+                actions.push(Action::Start(id));
+                continue;
+            }
             if !node.pending.is_empty() {
                 actions.push(Action::Sync(id));
             }
@@ -196,10 +215,20 @@ impl<A: Checkable> World<A> {
             if state.reclaims < self.bounds.reclaims && !node.durable.is_empty() {
                 actions.push(Action::Reclaim(id));
             }
-            if state.alarms < self.bounds.alarms {
+            if state.alarms < self.bounds.alarms && quiet {
                 actions.extend(node.alarms.iter().map(|timer| Action::Fire(id, *timer)));
             }
         }
+    }
+
+    fn is_down(&self, state: &State<A>, node: NodeId) -> bool {
+        self.place(node).is_some_and(|at| state.down & 1 << at > 0)
+    }
+
+    /// No disk of a node that is up is behind.
+    fn is_quiet(&self, state: &State<A>) -> bool {
+        let mut up = state.nodes().filter(|(id, _)| !self.is_down(state, *id));
+        up.all(|(_, node)| node.pending.is_empty())
     }
 
     /// The state after `action`; none if nothing changes.
@@ -236,6 +265,12 @@ impl<A: Checkable> World<A> {
                 state.crashes += 1;
                 if let Some(place) = self.place(*node) {
                     self.crash(state, place, *kept)?;
+                }
+            }
+            Action::Start(node) => {
+                if let Some(place) = self.place(*node) {
+                    state.down &= !(1 << place);
+                    self.input(state, place, Input::Start);
                 }
             }
             Action::Fire(node, timer) => {
@@ -316,6 +351,7 @@ impl<A: Checkable> World<A> {
             network: &mut state.network,
             told: &mut state.told,
             released: &mut released,
+            down: state.down,
         };
         handle(node, &mut out);
         node.protocol.flush(Time::ZERO, &mut node.effects);
@@ -337,8 +373,16 @@ impl<A: Checkable> World<A> {
         let mut records = node.durable.clone();
         records.extend_from_slice(&node.pending[..kept]);
         let boot = Boot(node.boot.0 + 1);
-        state.nodes[place] = Arc::new(self.recover(place, boot, records, node.released)?);
-        self.input(state, place, Input::Start);
+        let node = self.recover(place, boot, records, node.released)?;
+        state.nodes[place] = Arc::new(node);
+        if self.synchronous {
+            state.down |= 1 << place;
+            let id = self.nodes[place].0;
+            state.network.retain(|envelope| envelope.to != id);
+            Arc::make_mut(&mut state.nodes[place]).seal();
+        } else {
+            self.input(state, place, Input::Start);
+        }
         Ok(())
     }
 
