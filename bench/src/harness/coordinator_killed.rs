@@ -220,7 +220,7 @@ pub fn render(rows: &[Row]) -> String {
     table.set_header(head);
     for row in rows {
         let network = match row.partition {
-            true => "1 | 2 3",
+            true => "1 / 2 3",
             false => "whole",
         };
         let cells = row.cells.iter();

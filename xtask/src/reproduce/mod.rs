@@ -13,6 +13,7 @@ use crate::{
     flags::ReproduceFlags,
 };
 use anyhow::Context as _;
+use bench::harness::coordinator_killed;
 use std::{fmt::Write as _, fs};
 use table::{Ruling, Table};
 
@@ -39,6 +40,16 @@ const HEAD: &str = "\
 writes this page; it ends with status 1 when a row fails. The published figures and what is accepted stand in
 `xtask/reproduce/`. ✓ agrees, ✗ does not, – is shown and not judged. The sources are listed in
 [papers.md](papers.md).
+";
+
+/// What no paper has as a table, and every one of them argues about.
+const KILLED: &str = "The coordinator killed at every step";
+
+const KILLED_NOTE: &str = "\
+Not published: what each protocol for atomic commit makes of the same deaths, in a network that stays whole and in one
+that is cut between participant 1 and the others. The coordinator takes no part in the work, everybody votes yes, a
+message takes 1 ms and a sync 0.1 ms. *Blocks*: for longer than a minute, until the coordinator or the network is back;
+then it ends as said. *Diverges*: one commits what another aborts. [GrayLamport06 §3.3], [Skeen81], [KeidarDolev98].
 ";
 
 /// The command.
@@ -91,6 +102,11 @@ fn page(only: &str) -> anyhow::Result<(String, Vec<String>)> {
             let (published, ours) = (table.published(row), table.shown(&ours));
             writeln!(page, "| {} | {published} | {ours} | {ruling} |", row.name)?;
         }
+    }
+    if KILLED.to_lowercase().contains(&only) {
+        let rows = coordinator_killed::rows().map_err(anyhow::Error::msg)?;
+        let table = coordinator_killed::render(&rows);
+        write!(page, "\n## {KILLED}\n\n{KILLED_NOTE}\n{table}\n")?;
     }
     Ok((page, failed))
 }
