@@ -185,7 +185,7 @@ mod planted {
         (Fault::ShorterAppendTruncates, 20),
         (Fault::CommitsUnverified, 60),
         (Fault::ReadBeforeOwnCommit, 150),
-        (Fault::AnswersUnconfirmed, 60),
+        (Fault::AnswersUnconfirmed, 150),
     ];
 
     #[test]

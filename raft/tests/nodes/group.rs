@@ -92,6 +92,20 @@ impl Group {
         slots: &Slots,
         tune: impl FnOnce(&mut Settings<Raft>),
     ) -> Result<ReplicaNode<Raft>, StartError> {
+        let limits = Limits {
+            snapshot_bytes: 32 << 10,
+            ..Limits::default()
+        };
+        self.start_machine(id, slots.clone(), limits, tune).await
+    }
+
+    pub(crate) async fn start_machine<S: StateMachine + Send + 'static>(
+        &self,
+        id: u16,
+        machine: S,
+        limits: Limits,
+        tune: impl FnOnce(&mut Settings<Raft>),
+    ) -> Result<ReplicaNode<Raft>, StartError> {
         // A port is free again a moment after its node has ended.
         let address = self.addresses[usize::from(id) - 1];
         until("the port is free", || UdpSocket::bind(address).is_ok()).await;
@@ -106,11 +120,7 @@ impl Group {
             },
         };
         tune(&mut settings);
-        let limits = Limits {
-            snapshot_bytes: 32 << 10,
-            ..Limits::default()
-        };
-        node::start_replica(settings, limits, slots.clone()).await
+        node::start_replica(settings, limits, machine).await
     }
 
     pub(crate) async fn session(&self) -> Session {

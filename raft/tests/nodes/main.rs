@@ -3,5 +3,6 @@
 
 mod clock;
 mod group;
+mod reads;
 mod snapshots;
 mod status;
