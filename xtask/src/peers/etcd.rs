@@ -44,8 +44,8 @@ impl Etcd {
             .enumerate()
             .map(|(number, address)| format!("m{number}=http://{address}"))
             .collect();
-        for number in 0..MEMBERS {
-            let member = etcd.member(number, peers[number], &cluster.join(","))?;
+        for (number, peer) in peers.iter().enumerate() {
+            let member = etcd.member(number, *peer, &cluster.join(","))?;
             etcd.members.push(member);
         }
         etcd.await_leader()?;
