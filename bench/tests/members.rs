@@ -295,6 +295,13 @@ async fn a_group_is_replaced_node_by_node<A: LogProtocol>(options: A::Options) {
     );
     load.goes_on(50).await;
 
+    // A leader that joined later goes like any other, and comes back as a newcomer would.
+    operator.remove(NodeId(4), PATIENCE).await.unwrap();
+    load.goes_on(50).await;
+    let member = net_quic::member(NodeId(4), disk, address);
+    operator.add_learner(member, PATIENCE).await.unwrap();
+    operator.promote(NodeId(4), PATIENCE).await.unwrap();
+
     // Two of three are left, and the newcomer is one of them: its vote and its disk count.
     let other = *group.nodes.keys().find(|id| **id != 4).unwrap();
     group.stop(other).await;

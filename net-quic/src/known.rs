@@ -37,6 +37,9 @@ pub(crate) struct Whereabouts {
 pub(crate) struct Known {
     told: BTreeMap<NodeId, SocketAddr>,
     group: Option<Arc<Group>>,
+    /// The newest of which it was certain that it holds: while another is not settled, those who go
+    /// have to be reached too, the leader perhaps among them.
+    settled: Option<Arc<Group>>,
 }
 
 impl Known {
@@ -45,6 +48,9 @@ impl Known {
     }
 
     pub(crate) fn group(&mut self, group: Arc<Group>) {
+        if group.is_settled {
+            self.settled = Some(Arc::clone(&group));
+        }
         self.group = Some(group);
     }
 
@@ -60,13 +66,20 @@ impl Known {
         let Some(group) = &self.group else {
             return all;
         };
-        let members = &group.members;
-        let belonging = members.outgoing.iter().chain(&members.voters);
-        for member in belonging.chain(&members.learners) {
-            let told = all.get(&member.node).map(|known| known.address);
-            if let Some(address) = address_of(member).or(told) {
-                let disk = Some(member.disk).filter(|disk| *disk != DiskId::default());
-                all.insert(member.node, Whereabouts { address, disk });
+        // The newest word last: it goes before the others.
+        for members in self
+            .settled
+            .iter()
+            .chain([group])
+            .map(|group| &group.members)
+        {
+            let belonging = members.outgoing.iter().chain(&members.voters);
+            for member in belonging.chain(&members.learners) {
+                let told = all.get(&member.node).map(|known| known.address);
+                if let Some(address) = address_of(member).or(told) {
+                    let disk = Some(member.disk).filter(|disk| *disk != DiskId::default());
+                    all.insert(member.node, Whereabouts { address, disk });
+                }
             }
         }
         if group.is_settled && group.index.0 > 0 && group.member(me).is_some() {
@@ -121,6 +134,30 @@ mod tests {
         let known = known(&[bare(1), bare(2)], true);
         assert!(!known.all(NodeId(1)).contains_key(&NodeId(3)));
         assert!(known.all(NodeId(3)).contains_key(&NodeId(1)));
+    }
+
+    #[test]
+    fn a_newcomer_that_goes_again_is_reached_until_that_is_certain() {
+        let four = member(NodeId(4), DiskId(7), at(40));
+        let with = |voters: &[Member], index, is_settled| {
+            Arc::new(Group {
+                index: Index(index),
+                members: Membership {
+                    voters: voters.to_vec(),
+                    ..Membership::default()
+                },
+                is_settled,
+            })
+        };
+        let mut known = known(&[bare(1), bare(2), four.clone()], true);
+        known.group(with(&[bare(1), bare(2)], 12, false));
+        assert_eq!(
+            known.all(NodeId(1))[&NodeId(4)].address,
+            at(40),
+            "it may lead"
+        );
+        known.group(with(&[bare(1), bare(2)], 12, true));
+        assert!(!known.all(NodeId(1)).contains_key(&NodeId(4)));
     }
 
     #[test]
