@@ -118,7 +118,14 @@ impl Raft {
         manifest: Box<Manifest>,
         effects: &mut Effects<Self>,
     ) {
-        if manifest.index <= self.commit || self.leader != Some(from) {
+        if self.leader != Some(from) {
+            return;
+        }
+        if manifest.index <= self.commit {
+            // The log has caught up meanwhile, and the leader, which may not have heard of that, sends
+            // nothing else until it hears that the snapshot has arrived.
+            self.verified = self.verified.max(manifest.index);
+            self.ack = true;
             return;
         }
         let lsn = effects.persist(Record::Snapshot {
