@@ -1,7 +1,8 @@
 //! Leases: reads that ask nobody [Gray89 §2], as a master of [Chandra07 §5.2] has them.
 //!
 //! An acceptor that answers its leader's question grants it a lease: for so long, by its own clock, it
-//! promises no ballot of another node. Every phase 1 quorum has a member in every phase 2 quorum; so
+//! promises no ballot of another node, nor obeys another leader, for that is a promise too: a node that
+//! was removed may still be elected by others of its old group who do not know of it. Every phase 1 quorum has a member in every phase 2 quorum; so
 //! while a phase 2 quorum's leases last, nobody else takes office, nothing is chosen that the leader has
 //! not chosen, and it may answer reads by itself. It counts the lease from the moment at which it asked,
 //! and trusts it for as long as no clock that is off by [`Options::clock_drift_percent`] could have seen

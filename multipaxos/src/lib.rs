@@ -56,7 +56,10 @@
 //! - Who does not belong may still fetch what is chosen: that is how a removed node learns of it.
 //! - A wiped disk must not come back under the old node's id; that is kept by whoever starts a node,
 //!   not here. [`Member::disk`](consensus_core::contract::replicated_log::Member::disk) is not checked.
-//! - Reads ask a quorum; there are no leases.
+//! - Reads ask a quorum. With [`Options::lease`] acceptors grant their leader leases, and it answers
+//!   reads by itself; fresh while no clock runs faster or slower than
+//!   [`Options::clock_drift_percent`] says, and whoever leads next without having been named heir waits
+//!   for their end.
 //! - Not Byzantine: a member that lies can break agreement.
 //! - Memory: slots behind the newest snapshot, at most [`Options::keep_bytes`] of them at a leader, and
 //!   everything since; proposals are refused beyond [`Options::unchosen_bytes_max`].
@@ -116,8 +119,8 @@
 //!
 //! `config` · `message` · `record` · `node` (an input's way to a verb) · `group` · `election` ·
 //! `promises` · `leader` · `reconfigure` ·
-//! `window` · `acceptor` · `slots` · `replica` · `read` · `snapshot` · `reclaim` · `transfer` · `recovery` ·
-//! `status` · `invariant` · `algorithm`.
+//! `window` · `acceptor` · `slots` · `replica` · `read` · `lease` · `snapshot` · `reclaim` · `transfer` ·
+//! `recovery` · `status` · `invariant` · `algorithm`.
 #![no_std]
 #![forbid(unsafe_code)]
 

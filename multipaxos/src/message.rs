@@ -129,6 +129,30 @@ pub enum Message {
     },
 }
 
+impl Message {
+    /// Under which ballot its sender leads, where only a leader sends such.
+    #[inline]
+    pub(crate) const fn led_by(&self) -> Option<Ballot> {
+        match self {
+            Self::Accept { ballot, .. }
+            | Self::Decide { ballot, .. }
+            | Self::Confirm { ballot, .. }
+            | Self::Succeed { ballot } => Some(*ballot),
+            Self::Prepare { .. }
+            | Self::Promise { .. }
+            | Self::Trimmed { .. }
+            | Self::Reject { .. }
+            | Self::Accepted { .. }
+            | Self::Confirmed { .. }
+            | Self::Heartbeat { .. }
+            | Self::Alive { .. }
+            | Self::Fetch { .. }
+            | Self::Learn { .. }
+            | Self::SnapshotSent { .. } => None,
+        }
+    }
+}
+
 /// What an acceptor has accepted in a stretch of slots.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Page {

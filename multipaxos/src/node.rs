@@ -156,6 +156,13 @@ impl Protocol for MultiPaxos {
 impl MultiPaxos {
     #[inline]
     fn receive(&mut self, now: Time, from: NodeId, message: Message, effects: &mut Effects<Self>) {
+        if let Some(ballot) = message.led_by()
+            && !self.may_promise(now, ballot, Ballot::ZERO)
+        {
+            // Obeying is promising. Whoever leads in spite of a lease leads an older group; or it is an
+            // heir, who says it again.
+            return;
+        }
         match message {
             Message::Prepare {
                 ballot,

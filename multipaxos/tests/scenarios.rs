@@ -29,6 +29,7 @@ consensus_core::scenario_tests! { corpus() =>
     mp10_a_lease_and_an_old_reading_of_the_clock
     mp10_a_lease_is_trusted_for_less_than_it_lasts
     mp10_a_restarted_acceptor_keeps_its_word
+    mp10_a_stale_leader_ends_no_lease
     mp10_an_heir_need_not_wait
     mp11_only_one_node_reaches_a_quorum
     mp11_the_only_node_that_may_lead_lags_behind
