@@ -66,10 +66,16 @@ pub(crate) struct Lease {
 }
 
 impl Lease {
-    /// Whether acceptors are to be asked for a lease with `round`.
-    pub(crate) fn begin(&mut self, round: u64, now: Time, wanted: bool) -> bool {
-        let asks = wanted && !self.void;
+    /// Whether acceptors are to be asked for a lease with `round`, trusted for so long.
+    pub(crate) fn begin(&mut self, round: u64, now: Time, trusted: Option<Duration>) -> bool {
+        let asks = trusted.is_some() && !self.void;
         if asks {
+            // What was asked for longer ago is worth nothing, whoever grants it still.
+            while let (Some((_, begun)), Some(trusted)) = (self.begun.front(), trusted)
+                && *begun + trusted <= now
+            {
+                self.begun.pop_front();
+            }
             self.begun.push_back((round, now));
         }
         asks

@@ -109,6 +109,7 @@ impl MultiPaxos {
     #[inline]
     pub(crate) fn ask_for_reads(&mut self, now: Time, effects: &mut Effects<Self>) {
         let (ballot, authority, lease) = (self.promised, self.since.lsn(), self.lease_asked());
+        let trusted = self.config.options.lease_trusted();
         let Role::Leader(leader) = &mut self.role else {
             return;
         };
@@ -116,7 +117,7 @@ impl MultiPaxos {
         let Some(round) = leader.reads.begin(renew) else {
             return;
         };
-        let asks = leader.lease.begin(round, now, lease > 0);
+        let asks = leader.lease.begin(round, now, trusted);
         let lease = if asks { lease } else { 0 };
         for window in &leader.windows {
             let message = Message::Confirm {

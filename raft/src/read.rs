@@ -243,6 +243,8 @@ impl Raft {
 pub(crate) struct Forwarded {
     number: u64,
     waiting: VecDeque<(Token, Option<u64>)>,
+    /// How often in a row the leader was asked again.
+    asked_again: u32,
 }
 
 /// Reads at a follower or learner.
@@ -268,12 +270,20 @@ impl Raft {
         self.ask(leader, effects);
     }
 
-    /// The leader, or its answer, was not heard: the newest question stands for all.
+    /// The leader, or its answer, was not heard: the newest question stands for all. A leader that can
+    /// be heard and does not hear is asked for one election timeout; then whoever reads may ask it
+    /// better.
     pub(crate) fn ask_again(&mut self, effects: &mut Effects<Self>) {
-        if let Some(leader) = self.leader
-            && !self.forwarded.waiting.is_empty()
-        {
-            self.ask(leader, effects);
+        if self.forwarded.waiting.is_empty() {
+            return;
+        }
+        self.forwarded.asked_again += 1;
+        let asked_for = self.config.heartbeat * self.forwarded.asked_again;
+        match self.leader {
+            Some(leader) if asked_for < *self.config.election_timeout.end() => {
+                self.ask(leader, effects);
+            }
+            _ => self.reject_forwarded(effects),
         }
     }
 
@@ -302,6 +312,7 @@ impl Raft {
         if boot != self.config.boot() && !planted!(self.config, AnswersAcrossRuns) {
             return;
         }
+        self.forwarded.asked_again = 0;
         while let Some((token, asked)) = self.forwarded.waiting.front().copied()
             && asked.is_some_and(|asked| asked <= number)
         {
@@ -319,6 +330,7 @@ impl Raft {
             return;
         }
         effects.cancel_timer(Timer::Reads);
+        self.forwarded.asked_again = 0;
         let hint = self.leader;
         while let Some((token, _)) = self.forwarded.waiting.pop_front() {
             self.reject(Some(token), Reason::NotLeader { hint }, effects);
