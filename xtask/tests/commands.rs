@@ -361,7 +361,10 @@ fn nodes_run_on_named_hosts_and_leave_nothing_there() {
         ("word", "127.0.0.1 port=7\n".to_owned(), "line 1: `port=7`"),
         (
             "none",
-            "127.0.0.1 ssh=a program=/no/such/file\n".to_owned(),
+            format!(
+                "127.0.0.1 ssh=a folder={} program=/no/such/file\n",
+                far.display()
+            ),
             "/no/such/file does not run there",
         ),
     ] {

@@ -51,13 +51,14 @@ impl Hosts {
         let mut hosts = Vec::new();
         for spec in specs {
             let host = Host::open(spec, &ssh).await;
-            let host = host.map_err(|error| {
-                refusal(format!(
-                    "host {}: {}",
-                    spec.ssh,
-                    crate::ending::one_line(&error)
-                ))
-            })?;
+            let host = match host {
+                Ok(host) => host,
+                Err(error) => {
+                    Self(hosts).close().await;
+                    let why = crate::ending::one_line(&error);
+                    return Err(refusal(format!("host {}: {why}", spec.ssh)));
+                }
+            };
             eprintln!("host {}: ready in {}", spec.ssh, host.base);
             hosts.push(Arc::new(host));
         }
@@ -150,16 +151,27 @@ impl Host {
             shell,
             base,
         };
-        match &spec.program {
-            None => host.copy_program(system.trim()).await?,
-            Some(program) => {
-                let try_it = format!("{program} node --help > /dev/null");
-                let tried = host.shell.ask(&try_it).await;
-                tried.with_context(|| format!("{program} does not run there"))?;
-                host.program.clone_from(program);
+        match host.prepare(system.trim()).await {
+            Ok(()) => Ok(host),
+            Err(error) => {
+                host.shell.close().await;
+                Err(error)
             }
         }
-        Ok(host)
+    }
+
+    /// Has a program there to run nodes with.
+    async fn prepare(&mut self, system: &str) -> anyhow::Result<()> {
+        match &self.spec.program {
+            None => self.copy_program(system).await,
+            Some(program) => {
+                let try_it = format!("{program} node --help > /dev/null");
+                let tried = self.shell.ask(&try_it).await;
+                tried.with_context(|| format!("{program} does not run there"))?;
+                self.program.clone_from(program);
+                Ok(())
+            }
+        }
     }
 
     async fn copy_program(&self, system: &str) -> anyhow::Result<()> {
