@@ -1,4 +1,8 @@
-//! `INSERT … IF NOT EXISTS` at three nodes at once: three clients want the same name, one gets it.
+//! Conditional updates of a table, as Cassandra has them: `INSERT … IF NOT EXISTS` and
+//! `UPDATE … IF column = value`, each cell a compare-and-set register.
+//!
+//! Three clients want the same name at once, and one gets it; then two change the mail address of the
+//! same user, and the one whose condition no longer holds is told so.
 //!
 //! The register service of `consensus-core` does the work; this file is only the world around it:
 //! messages in a queue, disks that sync at once. No alarm is needed, because nothing is lost and
@@ -13,6 +17,8 @@ use consensus_core::{
 };
 use paxos::{Message, Options, Paxos, Timer};
 use std::{collections::VecDeque, error::Error};
+
+type Fallible<T> = Result<T, Box<dyn Error>>;
 
 struct Node {
     id: NodeId,
@@ -65,69 +71,201 @@ impl Node {
     }
 }
 
-fn main() -> Result<(), Box<dyn Error>> {
-    let (members, options) = (Members::new((1..=3).map(NodeId))?, Options::default());
-    let mut nodes = Vec::new();
-    for id in members.iter() {
-        let config = Paxos::config(&options, &members, id)?;
-        nodes.push(Node {
-            id,
-            protocol: Paxos::recover(config, Boot(1), [])?,
-            service: Paxos::service(&options, &members, id, Boot(1)),
-            effects: Effects::new(Lsn::ZERO),
-            gate: Gate::new(Lsn::ZERO),
-            due: VecDeque::new(),
-        });
+/// Three nodes and what is under way between them.
+struct Cluster {
+    nodes: Vec<Node>,
+    network: VecDeque<(NodeId, NodeId, Message)>,
+    calls: u64,
+}
+
+impl Cluster {
+    fn new() -> Fallible<Self> {
+        let (members, options) = (Members::new((1..=3).map(NodeId))?, Options::default());
+        let mut nodes = Vec::new();
+        for id in members.iter() {
+            let config = Paxos::config(&options, &members, id)?;
+            nodes.push(Node {
+                id,
+                protocol: Paxos::recover(config, Boot(1), [])?,
+                service: Paxos::service(&options, &members, id, Boot(1)),
+                effects: Effects::new(Lsn::ZERO),
+                gate: Gate::new(Lsn::ZERO),
+                due: VecDeque::new(),
+            });
+        }
+        Ok(Self {
+            nodes,
+            network: VecDeque::new(),
+            calls: 0,
+        })
     }
-    let mut network = VecDeque::new();
-    let mut answers = Vec::new();
-    for (node, name) in nodes.iter_mut().zip(["Ada", "Barbara", "Grace"]) {
-        let insert = Operation::CompareAndSet {
-            key: "users/admin".into(),
-            expected: Version::ZERO, // If not exists.
-            value: name.into(),
+
+    /// Hands `input` to a node, and what it sends to the network.
+    fn take(&mut self, at: NodeId, input: Input<Paxos>, outbox: &mut Outbox<Paxos>) {
+        let sent = self.nodes[usize::from(at.0) - 1].take(input, outbox);
+        let sent = sent.into_iter().map(|(to, message)| (at, to, message));
+        self.network.extend(sent);
+    }
+
+    /// Does `asked` at the same time, each at its node; the outcomes in the same order.
+    fn all(&mut self, asked: &[(NodeId, Operation)]) -> Fallible<Vec<Outcome>> {
+        let mut answers = Vec::new();
+        for (at, operation) in asked {
+            self.calls += 1;
+            let call = Call {
+                id: CallId(self.calls),
+                client: ClientId(u128::from(at.0)),
+                sequence: Sequence(self.calls),
+                body: kv::encode(operation),
+            };
+            let mut outbox = Outbox::default();
+            let service = &mut self.nodes[usize::from(at.0) - 1].service;
+            service.call(Time::ZERO, call, &mut outbox);
+            for request in std::mem::take(&mut outbox.requests) {
+                self.take(*at, Input::Request(request), &mut outbox);
+            }
+            answers.append(&mut outbox.answers);
+        }
+        while answers.len() < asked.len() {
+            let (at, input) = self.next().ok_or("nothing is left to happen")?;
+            let mut outbox = Outbox::default();
+            self.take(at, input, &mut outbox);
+            answers.append(&mut outbox.answers);
+        }
+        answers.sort_by_key(|(id, _)| id.0);
+        let outcome = |(id, answer): (CallId, Answer)| match answer {
+            Answer::Done(body) => Ok(Outcome::decode(body)?),
+            other => Err(format!("call {} ended as {other:?}", id.0).into()),
         };
-        let call = Call {
-            id: CallId(u64::from(node.id.0)),
-            client: ClientId(u128::from(node.id.0)),
-            sequence: Sequence(1),
-            body: kv::encode(&insert),
+        answers.into_iter().map(outcome).collect()
+    }
+
+    /// A message arrives; when there is none, time passes.
+    fn next(&mut self) -> Option<(NodeId, Input<Paxos>)> {
+        if let Some((from, to, message)) = self.network.pop_front() {
+            return Some((to, Input::Receive { from, message }));
+        }
+        let due = |node: &mut Node| Some((node.id, Input::Timer(node.due.pop_front()?)));
+        self.nodes.iter_mut().find_map(due)
+    }
+
+    /// `INSERT … IF NOT EXISTS`, by several clients at once; to whom it was granted.
+    fn insert_if_not_exists(
+        &mut self,
+        cell: &str,
+        values: &[(NodeId, &str)],
+    ) -> Fallible<Vec<bool>> {
+        let insert = |(at, value): &(NodeId, &str)| {
+            let operation = Operation::CompareAndSet {
+                key: cell.to_owned().into(),
+                expected: Version::ZERO,
+                value: (*value).to_owned().into(),
+            };
+            (*at, operation)
         };
-        let mut outbox = Outbox::default();
-        node.service.call(Time::ZERO, call, &mut outbox);
-        let from = node.id;
-        for request in std::mem::take(&mut outbox.requests) {
-            let sent = node.take(Input::Request(request), &mut outbox);
-            network.extend(sent.into_iter().map(|(to, message)| (from, to, message)));
+        let asked: Vec<_> = values.iter().map(insert).collect();
+        Ok(self.all(&asked)?.iter().map(is_written).collect())
+    }
+
+    /// The cell's version and value.
+    fn select(&mut self, at: NodeId, cell: &str) -> Fallible<(Version, String)> {
+        let key = cell.to_owned().into();
+        match self.all(&[(at, Operation::Get { key })])?.remove(0) {
+            Outcome::Value { version, value, .. } => {
+                Ok((version, String::from_utf8_lossy(&value).into_owned()))
+            }
+            other => Err(format!("a read gave {other:?}").into()),
         }
     }
-    while answers.len() < 3 {
-        let (at, input) = match network.pop_front() {
-            Some((from, to, message)) => (to, Input::Receive { from, message }),
-            None => nodes
-                .iter_mut()
-                .find_map(|node| Some((node.id, Input::Timer(node.due.pop_front()?))))
-                .ok_or("nothing is left to happen")?,
-        };
-        let node = &mut nodes[usize::from(at.0) - 1];
-        let mut outbox = Outbox::default();
-        let sent = node.take(input, &mut outbox);
-        network.extend(sent.into_iter().map(|(to, message)| (at, to, message)));
-        answers.append(&mut outbox.answers);
-    }
-    for (id, answer) in answers {
-        let Answer::Done(body) = answer else {
-            return Err(format!("call {id:?} ended as {answer:?}").into());
-        };
-        match Outcome::decode(body)? {
-            Outcome::Written { version, .. } => {
-                println!("node {}: inserted as version {version}", id.0)
+
+    /// `UPDATE … SET cell = value IF cell = current`. It writes over the very version that it has read;
+    /// when another came in between, it looks again.
+    fn update_if(&mut self, at: NodeId, cell: &str, current: &str, value: &str) -> Fallible<bool> {
+        loop {
+            let (expected, found) = self.select(at, cell)?;
+            if expected == Version::ZERO || found != current {
+                return Ok(false);
             }
-            Outcome::Mismatch { version, .. } => {
-                println!("node {}: exists, version {version}", id.0)
+            let update = Operation::CompareAndSet {
+                key: cell.to_owned().into(),
+                expected,
+                value: value.to_owned().into(),
+            };
+            if is_written(&self.all(&[(at, update)])?[0]) {
+                return Ok(true);
             }
-            other => println!("node {}: {other:?}", id.0),
         }
+    }
+}
+
+fn is_written(outcome: &Outcome) -> bool {
+    matches!(outcome, Outcome::Written { .. })
+}
+
+fn main() -> Fallible<()> {
+    let mut cluster = Cluster::new()?;
+    let [a, b, c] = [1, 2, 3].map(NodeId);
+    let names = [(a, "Ada"), (b, "Barbara"), (c, "Grace")];
+    let granted = cluster.insert_if_not_exists("users/admin/name", &names)?;
+    for ((node, name), granted) in names.iter().zip(granted) {
+        let outcome = if granted { "applied" } else { "exists already" };
+        println!("node {node}: INSERT '{name}' IF NOT EXISTS: {outcome}");
+    }
+    let (_, name) = cluster.select(c, "users/admin/name")?;
+    println!("node {c}: the admin is {name}");
+
+    let mail = "users/admin/mail";
+    cluster.insert_if_not_exists(mail, &[(a, "old@example.org")])?;
+    for (node, value) in [(b, "new@example.org"), (c, "other@example.org")] {
+        let applied = cluster.update_if(node, mail, "old@example.org", value)?;
+        let outcome = if applied {
+            "applied"
+        } else {
+            "the condition does not hold"
+        };
+        println!("node {node}: UPDATE mail = '{value}' IF mail = 'old@example.org': {outcome}");
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_three_who_insert_one_is_granted_and_everybody_sees_it() -> Fallible<()> {
+        let mut cluster = Cluster::new()?;
+        let names = [
+            (NodeId(1), "Ada"),
+            (NodeId(2), "Barbara"),
+            (NodeId(3), "Grace"),
+        ];
+        let granted = cluster.insert_if_not_exists("name", &names)?;
+        let winners: Vec<_> = names.iter().zip(granted).filter(|(_, won)| *won).collect();
+        assert_eq!(winners.len(), 1, "{winners:?}");
+        for node in 1..=3 {
+            let (version, name) = cluster.select(NodeId(node), "name")?;
+            assert_eq!(
+                (version, &*name),
+                (Version(1), winners[0].0.1),
+                "node {node}"
+            );
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn an_update_is_applied_only_while_its_condition_holds() -> Fallible<()> {
+        let mut cluster = Cluster::new()?;
+        let [a, b, c] = [1, 2, 3].map(NodeId);
+        assert!(
+            !cluster.update_if(a, "mail", "", "x")?,
+            "there is no such row"
+        );
+        cluster.insert_if_not_exists("mail", &[(a, "old")])?;
+        assert!(cluster.update_if(b, "mail", "old", "new")?);
+        assert!(!cluster.update_if(c, "mail", "old", "other")?);
+        assert_eq!(cluster.select(a, "mail")?, (Version(2), "new".to_owned()));
+        Ok(())
+    }
 }
