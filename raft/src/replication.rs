@@ -366,12 +366,16 @@ impl Raft {
         if !self.hear_leader(from, effects) {
             return;
         }
+        // The leader has said already that more is committed than it has sent, and has sent no more
+        // since: it may wait for an acknowledgement that was lost, of a snapshot above all.
+        let waited = self.leader_commit > self.verified;
         self.leader_commit = self.leader_commit.max(commit);
-        if self.verified == Index::ZERO && commit > self.commit {
-            // This node began anew within the term: what it has proven to this leader it no longer
-            // knows, and of a leader with nothing to send it would not hear. To one that has just been
-            // elected it says nothing new.
-            let (term, matched) = (self.term, Index::ZERO);
+        // This node began anew within the term: what it has proven to this leader it no longer knows,
+        // and of a leader with nothing to send it would not hear. To one that has just been elected it
+        // says nothing new.
+        let began_anew = self.verified == Index::ZERO && commit > self.commit;
+        if waited || began_anew {
+            let (term, matched) = (self.term, self.verified);
             effects.send(from, Message::Appended { term, matched });
         }
         // It says which term this node is in, and nothing else that its disk must hold: entries on

@@ -66,6 +66,7 @@ consensus_core::scenario_tests! { corpus() =>
     rf69_a_removed_node_that_did_not_hear
     rf70_an_even_split
     rf81_a_conflicting_entry_under_a_snapshot
+    rf85_a_lost_acknowledgement_is_said_again
     rf85_a_snapshot_that_the_log_overtook
     rf85_the_same_snapshot_twice
     rf85_two_senders
