@@ -24,6 +24,7 @@ mod cluster;
 mod compare;
 mod ending;
 mod flags;
+mod interrupt;
 mod node;
 mod output;
 mod peers;

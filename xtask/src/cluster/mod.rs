@@ -19,8 +19,9 @@ mod verify;
 
 use crate::{
     algorithms::Catalogue,
-    ending::{DONE, FAILED, INTERRUPTED, one_line, refused},
+    ending::{DONE, FAILED, one_line, refused},
     flags::{ClusterFlags, Durability},
+    interrupt,
 };
 use anyhow::Context as _;
 use bench::{
@@ -41,7 +42,6 @@ use std::{
     path::{Path, PathBuf},
     time::Duration,
 };
-use tokio::signal::unix::{SignalKind, signal};
 
 /// The command.
 pub(crate) fn command(flags: &ClusterFlags, catalogue: Catalogue) -> anyhow::Result<u8> {
@@ -58,32 +58,18 @@ pub(crate) fn command(flags: &ClusterFlags, catalogue: Catalogue) -> anyhow::Res
     )?;
     let folder = report_folder(flags)?;
     eprintln!("seed {seed}");
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .context("starting the runtime")?;
-    // On this thread, which lives as long as the process: nodes die with the thread that started
-    // them.
-    runtime.block_on(async {
-        let mut terminate = signal(SignalKind::terminate())?;
-        let work = async {
-            let hosts = Hosts::open(&specs, &flags.ssh).await?;
-            let todo = Todo {
-                flags,
-                catalogue,
-                plans: &plans,
-                links: &links,
-                hosts: &hosts,
-            };
-            let status = all(&todo, seed, &folder).await;
-            hosts.close().await;
-            status
+    interrupt::run(async {
+        let hosts = Hosts::open(&specs, &flags.ssh).await?;
+        let todo = Todo {
+            flags,
+            catalogue,
+            plans: &plans,
+            links: &links,
+            hosts: &hosts,
         };
-        tokio::select! {
-            status = work => status,
-            _ = tokio::signal::ctrl_c() => Ok(INTERRUPTED),
-            _ = terminate.recv() => Ok(INTERRUPTED),
-        }
+        let status = all(&todo, seed, &folder).await;
+        hosts.close().await;
+        status
     })
 }
 

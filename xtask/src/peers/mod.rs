@@ -31,7 +31,7 @@ pub(crate) fn run(catalogue: Catalogue) -> anyhow::Result<u8> {
     if !is_installed("etcd") {
         eprintln!("left out: etcd on real nodes, which is not installed (Debian: etcd-server)");
     } else if protoc {
-        real::show(catalogue)?;
+        return real::show(catalogue);
     }
     Ok(DONE)
 }

@@ -4,13 +4,12 @@ use super::{
     etcd::{self, Etcd},
     program,
 };
-use crate::{algorithms::Catalogue, cluster};
+use crate::{algorithms::Catalogue, cluster, ending::DONE, interrupt};
 use anyhow::{Context as _, bail};
 use bench::{report::json::Run, statistics::median};
 use comfy_table::{CellAlignment, Table, presets};
 use serde::Deserialize;
 use std::process::Command;
-use tokio::signal::unix::{SignalKind, signal};
 
 const CLIENTS: [u32; 4] = [1, 16, 128, 512];
 const OURS: [&str; 2] = ["multipaxos", "raft"];
@@ -58,23 +57,12 @@ impl Figures {
     }
 }
 
-/// The table.
+/// The table; the status of the command.
 ///
 /// # Errors
 /// When somebody does not come up, or a run of ours is of no use.
-pub(super) fn show(catalogue: Catalogue) -> anyhow::Result<()> {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .context("starting the runtime")?;
-    runtime.block_on(async {
-        let mut terminate = signal(SignalKind::terminate())?;
-        tokio::select! {
-            shown = measure(catalogue) => shown,
-            _ = tokio::signal::ctrl_c() => bail!("interrupted"),
-            _ = terminate.recv() => bail!("terminated"),
-        }
-    })
+pub(super) fn show(catalogue: Catalogue) -> anyhow::Result<u8> {
+    interrupt::run(async { measure(catalogue).await.map(|()| DONE) })
 }
 
 async fn measure(catalogue: Catalogue) -> anyhow::Result<()> {
