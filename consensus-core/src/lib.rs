@@ -135,6 +135,7 @@ extern crate alloc;
 extern crate std;
 
 mod algorithm;
+mod aside;
 mod ballot;
 pub mod bank;
 #[cfg(feature = "check")]
@@ -166,6 +167,7 @@ mod unsynced;
 pub mod wire;
 
 pub use algorithm::{Algorithm, Contract};
+pub use aside::Aside;
 pub use ballot::{Ballot, Epoch};
 pub use effects::{Early, Effects};
 pub use gate::{Gate, Outlet};

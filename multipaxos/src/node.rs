@@ -6,7 +6,7 @@ use crate::{
 };
 use alloc::{boxed::Box, sync::Arc, vec::Vec};
 use consensus_core::{
-    Ballot, Boot, Effects, Index, Input, Lsn, NodeId, Protocol, RecoverError, Since, Time,
+    Aside, Ballot, Boot, Effects, Index, Input, Lsn, NodeId, Protocol, RecoverError, Since, Time,
     contract::replicated_log::{Event, Manifest, Request},
 };
 
@@ -33,7 +33,8 @@ pub(crate) enum Role {
 /// A Multi-Paxos node [Lamport01 §3].
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct MultiPaxos {
-    pub(crate) config: StaticConfig,
+    /// Never changes, so it never tells two states apart.
+    pub(crate) config: Aside<Config>,
 
     // Durable: the acceptor.
     /// Nothing below is promised or accepted any more.
@@ -43,7 +44,7 @@ pub struct MultiPaxos {
     /// The newest snapshot.
     pub(crate) snapshot: Option<Box<Manifest>>,
     /// Where on disk all that is.
-    pub(crate) marks: crate::reclaim::Marks,
+    pub(crate) marks: Aside<crate::reclaim::Marks>,
 
     // Volatile: the replica.
     /// What `chosen` says about members; shared with the copies of this value in a model checker.
@@ -77,27 +78,6 @@ pub struct MultiPaxos {
     /// What the application was last told about leadership.
     pub(crate) leader_told: Option<(Ballot, Option<NodeId>)>,
     pub(crate) pulse: Pulse,
-}
-
-/// The configuration, out of the way of comparisons: it never changes, so it never tells two states
-/// apart.
-#[derive(Clone, Debug)]
-pub(crate) struct StaticConfig(pub(crate) Config);
-
-impl PartialEq for StaticConfig {
-    fn eq(&self, _: &Self) -> bool {
-        true
-    }
-}
-impl Eq for StaticConfig {}
-impl core::hash::Hash for StaticConfig {
-    fn hash<H: core::hash::Hasher>(&self, _: &mut H) {}
-}
-impl core::ops::Deref for StaticConfig {
-    type Target = Config;
-    fn deref(&self) -> &Config {
-        &self.0
-    }
 }
 
 impl Protocol for MultiPaxos {

@@ -8,7 +8,6 @@
 use crate::{node::MultiPaxos, record::Record};
 use alloc::collections::VecDeque;
 use consensus_core::{Ballot, Effects, Index, Lsn};
-use core::hash::{Hash, Hasher};
 
 /// How far two marks are apart, in slots.
 const SPARSE: u64 = 64;
@@ -24,16 +23,6 @@ pub(crate) struct Marks {
     opened: Index,
     /// What has been let go already.
     released: Lsn,
-}
-
-impl PartialEq for Marks {
-    fn eq(&self, _: &Self) -> bool {
-        true
-    }
-}
-impl Eq for Marks {}
-impl Hash for Marks {
-    fn hash<H: Hasher>(&self, _: &mut H) {}
 }
 
 impl Marks {

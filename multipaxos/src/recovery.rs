@@ -4,15 +4,15 @@ use crate::{
     config::Config,
     election::Pulse,
     group::Group,
-    node::{MultiPaxos, Role, StaticConfig},
+    node::{MultiPaxos, Role},
     reclaim::Marks,
     record::Record,
     slots::Slots,
 };
 use alloc::{boxed::Box, sync::Arc};
 use consensus_core::{
-    Ballot, Boot, Index, Lsn, NodeId, RecoverError, Since, contract::replicated_log::Manifest,
-    log::Run,
+    Aside, Ballot, Boot, Index, Lsn, NodeId, RecoverError, Since,
+    contract::replicated_log::Manifest, log::Run,
 };
 
 /// A node while its records are read.
@@ -128,11 +128,11 @@ impl Recovery {
                 boot: self.boot,
             },
             pulse: Pulse::new(&group, self.config.node),
-            config: StaticConfig(self.config),
+            config: Aside(self.config),
             promised: self.promised,
             slots: self.slots,
             snapshot: self.snapshot,
-            marks: self.marks,
+            marks: Aside(self.marks),
             group: Arc::new(group),
             group_changed: false,
             sending: alloc::vec::Vec::new(),

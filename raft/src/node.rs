@@ -10,8 +10,8 @@ use crate::{
 };
 use alloc::{boxed::Box, vec::Vec};
 use consensus_core::{
-    Boot, Effects, Epoch, Index, Input, Joint, Lsn, NodeId, Protocol, RecoverError, Since, Time,
-    Token, Unsynced,
+    Aside, Boot, Effects, Epoch, Index, Input, Joint, Lsn, NodeId, Protocol, RecoverError, Since,
+    Time, Token, Unsynced,
     contract::replicated_log::{Event, Request},
     log::{Commands, Tail},
 };
@@ -111,35 +111,26 @@ pub struct Raft {
     pub(crate) dismissed: bool,
     /// Its disk hung while it led: it stands for no election before that record is on disk.
     pub(crate) hung: Option<Since>,
-    pub(crate) marks: crate::reclaim::Marks,
+    pub(crate) marks: Aside<crate::reclaim::Marks>,
     #[cfg(feature = "faults")]
     pub(crate) late_restore: Option<Box<consensus_core::contract::replicated_log::Manifest>>,
 }
 
 /// The configuration and the number of this run, out of the way of comparisons: they never change within a run, so they never tell two
 /// states apart.
-#[derive(Clone, Debug)]
-pub(crate) struct StaticConfig(pub(crate) Config, pub(crate) Boot);
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub(crate) struct StaticConfig(pub(crate) Aside<(Config, Boot)>);
 
-impl PartialEq for StaticConfig {
-    fn eq(&self, _: &Self) -> bool {
-        true
-    }
-}
-impl Eq for StaticConfig {}
-impl core::hash::Hash for StaticConfig {
-    fn hash<H: core::hash::Hasher>(&self, _: &mut H) {}
-}
 impl StaticConfig {
     /// Which run of this node it is.
     pub(crate) const fn boot(&self) -> Boot {
-        self.1
+        self.0.0.1
     }
 }
 impl core::ops::Deref for StaticConfig {
     type Target = Config;
     fn deref(&self) -> &Config {
-        &self.0
+        &self.0.0.0
     }
 }
 

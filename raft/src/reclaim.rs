@@ -7,7 +7,6 @@
 use crate::{node::Raft, record::Record};
 use alloc::{boxed::Box, collections::VecDeque};
 use consensus_core::{Effects, Index, Lsn};
-use core::hash::{Hash, Hasher};
 
 /// How far two marks are apart, in entries.
 const SPARSE: u64 = 64;
@@ -22,16 +21,6 @@ pub(crate) struct Marks {
     snapshot: Lsn,
     /// What has been let go already.
     released: Lsn,
-}
-
-impl PartialEq for Marks {
-    fn eq(&self, _: &Self) -> bool {
-        true
-    }
-}
-impl Eq for Marks {}
-impl Hash for Marks {
-    fn hash<H: Hasher>(&self, _: &mut H) {}
 }
 
 impl Marks {

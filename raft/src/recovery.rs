@@ -9,7 +9,7 @@ use crate::{
     record::Record,
 };
 use consensus_core::{
-    Boot, Index, Lsn, NodeId, RecoverError, Since,
+    Aside, Boot, Index, Lsn, NodeId, RecoverError, Since,
     log::{Run, Tail},
 };
 
@@ -114,7 +114,7 @@ impl Recovery {
         let base = self.log.base();
         let commit = self.commit.min(self.log.last()).max(base);
         Ok(Raft {
-            config: StaticConfig(self.config, self.boot),
+            config: StaticConfig(Aside((self.config, self.boot))),
             term: self.term,
             vote: self.vote,
             since: Since::new(self.since, self.newest),
@@ -134,7 +134,7 @@ impl Recovery {
             forwarded: Forwarded::default(),
             dismissed: false,
             hung: None,
-            marks: self.marks,
+            marks: Aside(self.marks),
             #[cfg(feature = "faults")]
             late_restore: None,
         })

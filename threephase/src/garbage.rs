@@ -4,46 +4,33 @@ use crate::{Message, Record, ThreePhase, Timer, coordinator::Phase, participant:
 use alloc::{collections::BTreeSet, vec::Vec};
 use bytes::Bytes;
 use consensus_core::{
-    Boot, Effects, Lsn, NodeId,
+    Aside, Boot, Effects, Lsn, NodeId,
     contract::atomic_commit::{Outcome, Transaction},
 };
-use core::hash::{Hash, Hasher};
 
 /// The place on disk of the oldest record that something needs. Bookkeeping: two states that differ in
 /// nothing else behave the same.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct At(Option<Lsn>);
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub(crate) struct At(Aside<Option<Lsn>>);
 
 impl At {
-    pub(crate) const NONE: Self = Self(None);
+    pub(crate) const NONE: Self = Self(Aside(None));
 
     pub(crate) const fn new(lsn: Lsn) -> Self {
-        Self(Some(lsn))
+        Self(Aside(Some(lsn)))
     }
 
     const fn is_none(self) -> bool {
-        self.0.is_none()
+        self.0.0.is_none()
     }
 
     pub(crate) const fn lsn(self) -> Option<Lsn> {
-        self.0
+        self.0.0
     }
 
     fn is_before(self, before: Lsn) -> bool {
         self.0.is_some_and(|at| at < before)
     }
-}
-
-impl PartialEq for At {
-    fn eq(&self, _: &Self) -> bool {
-        true
-    }
-}
-
-impl Eq for At {}
-
-impl Hash for At {
-    fn hash<H: Hasher>(&self, _: &mut H) {}
 }
 
 // In memory, while the coordinator that began a transaction runs: it says when everybody has

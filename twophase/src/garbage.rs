@@ -7,41 +7,28 @@ use crate::{
 };
 use alloc::vec::Vec;
 use bytes::Bytes;
-use consensus_core::{Boot, Effects, Lsn, contract::atomic_commit::Transaction};
-use core::hash::{Hash, Hasher};
+use consensus_core::{Aside, Boot, Effects, Lsn, contract::atomic_commit::Transaction};
 
 /// The place on disk of the oldest record that something needs. Bookkeeping: two states that differ in
 /// nothing else behave the same.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct At(Option<Lsn>);
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub(crate) struct At(Aside<Option<Lsn>>);
 
 impl At {
-    pub(crate) const NONE: Self = Self(None);
+    pub(crate) const NONE: Self = Self(Aside(None));
 
     pub(crate) const fn new(lsn: Lsn) -> Self {
-        Self(Some(lsn))
+        Self(Aside(Some(lsn)))
     }
 
     /// `lsn` is needed too.
     pub(crate) fn keep(&mut self, lsn: Lsn) {
-        self.0 = Some(self.0.map_or(lsn, |at| at.min(lsn)));
+        self.0 = Aside(Some(self.0.map_or(lsn, |at| at.min(lsn))));
     }
 
     fn is_before(self, before: Lsn) -> bool {
         self.0.is_some_and(|at| at < before)
     }
-}
-
-impl PartialEq for At {
-    fn eq(&self, _: &Self) -> bool {
-        true
-    }
-}
-
-impl Eq for At {}
-
-impl Hash for At {
-    fn hash<H: Hasher>(&self, _: &mut H) {}
 }
 
 // In memory.
