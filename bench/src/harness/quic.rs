@@ -23,6 +23,8 @@ const NODES: u16 = 3;
 const PAYLOAD: usize = 64;
 /// Longer than an election takes.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// Transactions tried for one that commits: more than connections that still come up abort.
+const ATTEMPTS: u32 = 20;
 /// Before asking again where nobody could tell who leads.
 const PAUSE: Duration = Duration::from_millis(5);
 
@@ -67,7 +69,8 @@ impl<A: Runnable> Quic<A> {
         Ok(cluster)
     }
 
-    /// Lets the client do `operations` operations, one after the other. Returns how long that took.
+    /// Lets the client do `operations` operations, one after the other. Returns how long that took, with
+    /// the attempts that a time-out of the protocol had aborted.
     ///
     /// # Panics
     /// When an operation is not done, which without failures is a bug.
@@ -85,7 +88,7 @@ impl<A: Runnable> Quic<A> {
                 if number > 0 {
                     client.advance();
                 }
-                let answer = ask(line, client).await;
+                let answer = carry_out(line, client).await;
                 // Where there are no sessions none can be opened.
                 let done = number == 0 || client.outcome(&answer) == Outcome::Done;
                 assert!(done, "{answer:?} though nothing failed");
@@ -122,6 +125,18 @@ async fn start<A: Runnable>(
     let identity = ca.issue(Role::Client)?;
     let line = net_quic::Client::connect(addresses, &identity, Limits::default(), None)?;
     Ok((nodes, line))
+}
+
+/// Asks, and anew where a transaction was aborted: on a slow disk a vote can miss its deadline.
+async fn carry_out(line: &net_quic::Client, client: &mut Client) -> Answer {
+    for _ in 1..ATTEMPTS {
+        let answer = ask(line, client).await;
+        if client.outcome(&answer) != Outcome::Aborted {
+            return answer;
+        }
+        client.advance();
+    }
+    ask(line, client).await
 }
 
 /// Asks until there is an answer that asking again would not change.
