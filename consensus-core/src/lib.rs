@@ -147,6 +147,7 @@ mod gate;
 mod ids;
 pub mod kv;
 pub mod log;
+mod log_clock;
 #[cfg(feature = "model")]
 pub mod model;
 mod protocol;
@@ -172,6 +173,7 @@ pub use ballot::{Ballot, Epoch};
 pub use effects::{Early, Effects};
 pub use gate::{Gate, Outlet};
 pub use ids::{Boot, ClientId, ClusterId, DiskId, GroupId, Index, Lsn, NodeId, Sequence, Token};
+pub use log_clock::{LogClock, Tick};
 pub use protocol::{Input, Invariants, Protocol, RecoverError, Violation};
 pub use quorum::{Flexible, Joint, Members, QuorumError, Tally, majority};
 pub use state_machine::StateMachine;

@@ -44,6 +44,8 @@ mod link;
 pub mod node;
 mod peer;
 mod peers;
+#[cfg(feature = "processes")]
+pub mod processes;
 mod revocation;
 mod server;
 mod session;

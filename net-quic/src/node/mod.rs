@@ -24,6 +24,7 @@
 mod durability;
 mod inspect;
 mod replica;
+mod timekeeper;
 
 pub use durability::Durability;
 pub use replica::{LogProtocol, ReplicaNode, start_replica};

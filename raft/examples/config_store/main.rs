@@ -8,18 +8,18 @@
 //! cargo run --example config_store -- /tmp/store $A watch /service/
 //! ```
 //!
-//! When a lease ends is decided by the log: the node that leads says how much time has passed since it
-//! last said so, as a command like any other. Between two leaders no time is counted, so a lease may
-//! live longer than it was promised, and never shorter.
+//! When a lease ends is decided by the log, by a clock that the leading node moves with commands like any
+//! other ([`LogClock`](consensus_core::LogClock)): a lease may live longer than it was promised, and never
+//! shorter.
 
 mod store;
 
-use consensus_core::{ClientId, NodeId, Sequence, Wire, service::Answer};
-use net_quic::{Session, Site, node::ReplicaNode};
+use consensus_core::{NodeId, Wire};
+use net_quic::{Session, Site};
 use raft::Raft;
 use std::{env, error::Error, time::Duration};
 use store::{Operation, Outcome, Store, encode};
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
+use tokio::time::sleep;
 
 const USAGE: &str = "usage: config_store DIR ADDRESS,… COMMAND
   run NODE                     a node in the foreground
@@ -48,8 +48,9 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let command: Vec<&str> = command.iter().map(String::as_str).collect();
     if let ["run", node] = command[..] {
         let store = Store::default();
-        let node = site.start::<Raft, _>(NodeId(node.parse()?), store).await?;
-        return run(node).await;
+        let mut node = site.start::<Raft, _>(NodeId(node.parse()?), store).await?;
+        node.keep_time(TICK, |tick| encode(&Operation::Tick { tick }))?;
+        return Ok(node.wait().await?);
     }
     let mut session = site.client()?.session(PATIENCE).await?;
     let operation = match command[..] {
@@ -145,47 +146,4 @@ async fn watch(session: &mut Session, prefix: &str) -> Result<(), Box<dyn Error>
         print(outcome)?;
         sleep(TICK / 2).await;
     }
-}
-
-/// Serves until something breaks; while this node leads, says how time passes.
-async fn run(mut node: ReplicaNode<Raft>) -> Result<(), Box<dyn Error>> {
-    let (handle, watch) = (node.handle().clone(), node.watch().clone());
-    let this = node.id();
-    tokio::spawn(async move {
-        let client = ClientId(rand_id());
-        let mut sequence = 0;
-        let mut said: Option<Instant> = None;
-        let mut ticks = interval(TICK);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        loop {
-            let now = ticks.tick().await;
-            let leadership = watch.progress().leadership;
-            // The first word of a new leader opens its session, and counts no time.
-            let Some(since) = said.filter(|_| leadership.leader == Some(this)) else {
-                said = None;
-                if leadership.leader == Some(this) {
-                    let opened = handle.call(client, Sequence(0), bytes::Bytes::new()).await;
-                    said = matches!(opened, Answer::Done(_)).then_some(now);
-                }
-                continue;
-            };
-            sequence += 1;
-            let millis = (now - since).as_millis() as u64;
-            let tick = encode(&Operation::Tick { millis });
-            match handle.call(client, Sequence(sequence), tick).await {
-                // Time that was not said is said with the next.
-                Answer::Refused(_) => {}
-                // Perhaps it was said: then it must not be said again.
-                Answer::Done(_) | Answer::Unknown => said = Some(now),
-            }
-        }
-    });
-    Ok(node.wait().await?)
-}
-
-/// A client that nobody else is.
-fn rand_id() -> u128 {
-    use std::hash::{BuildHasher, RandomState};
-    let draw = || u128::from(RandomState::new().hash_one(0u8));
-    draw() << 64 | draw()
 }

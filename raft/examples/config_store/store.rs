@@ -2,7 +2,7 @@
 //! from the log, so that every replica agrees on what exists.
 
 use bytes::Bytes;
-use consensus_core::{Index, StateMachine, Wire, codec};
+use consensus_core::{Index, LogClock, StateMachine, Tick, Wire, codec};
 use std::collections::{BTreeMap, VecDeque};
 
 /// Changes that a watch may still ask for.
@@ -45,9 +45,9 @@ pub(crate) enum Operation {
     KeepAlive {
         lease: u64,
     },
-    /// So many milliseconds have passed. The only clock of the store.
+    /// Time has passed. The only clock of the store.
     Tick {
-        millis: u64,
+        tick: Tick,
     },
 }
 
@@ -61,7 +61,7 @@ codec! {
         6 since 1 Log => Watch { prefix, after },
         7 since 1 Log => Grant { ttl },
         8 since 1 Log => KeepAlive { lease },
-        9 since 1 Log => Tick { millis },
+        9 since 1 Log => Tick { tick },
     }
 }
 
@@ -142,8 +142,7 @@ struct Change {
 /// The state.
 #[derive(Clone, Default, Debug)]
 pub(crate) struct Store {
-    /// Milliseconds, as the log has counted them.
-    clock: u64,
+    clock: LogClock,
     /// The last change.
     revision: u64,
     /// Changes after this are in `history`.
@@ -187,10 +186,15 @@ impl Store {
         Outcome::Done { revision }
     }
 
-    fn tick(&mut self, revision: u64, millis: u64) -> Outcome {
-        self.clock += millis;
-        let clock = self.clock;
-        let over = |lease: &Lease| lease.ends <= clock;
+    /// Milliseconds.
+    fn now(&self) -> u64 {
+        self.clock.now().as_millis() as u64
+    }
+
+    fn tick(&mut self, revision: u64, tick: Tick) -> Outcome {
+        self.clock.hear(tick);
+        let now = self.now();
+        let over = |lease: &Lease| lease.ends <= now;
         let ended: Vec<u64> = self
             .leases
             .iter()
@@ -266,18 +270,21 @@ impl Store {
                 Outcome::Done { revision }
             }
             Operation::Grant { ttl } => {
-                let ends = self.clock + ttl;
+                let ends = self.now() + ttl;
                 self.leases.insert(revision, Lease { ttl, ends });
                 Outcome::Lease { lease: revision }
             }
-            Operation::KeepAlive { lease } => match self.leases.get_mut(&lease) {
-                Some(found) => {
-                    found.ends = self.clock + found.ttl;
-                    Outcome::Lease { lease }
+            Operation::KeepAlive { lease } => {
+                let now = self.now();
+                match self.leases.get_mut(&lease) {
+                    Some(found) => {
+                        found.ends = now + found.ttl;
+                        Outcome::Lease { lease }
+                    }
+                    None => Outcome::Missing {},
                 }
-                None => Outcome::Missing {},
-            },
-            Operation::Tick { millis } => self.tick(revision, millis),
+            }
+            Operation::Tick { tick } => self.tick(revision, tick),
             query => self.answer(&query),
         }
     }
@@ -287,7 +294,7 @@ impl Store {
 #[derive(Clone, Debug)]
 enum Piece {
     Head {
-        clock: u64,
+        clock: LogClock,
         revision: u64,
         forgotten: u64,
     },

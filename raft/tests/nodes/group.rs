@@ -5,6 +5,7 @@ use consensus_core::{Index, NodeId, StateMachine, service::replicated_log::Limit
 use net_quic::{
     Session, Site,
     node::{self, Durability, ReplicaNode, Settings, StartError},
+    processes::free_addresses,
 };
 use raft::Raft;
 use std::{
@@ -54,14 +55,6 @@ impl Drop for Group {
     fn drop(&mut self) {
         let _ = std::fs::remove_dir_all(&self.dir);
     }
-}
-
-/// Ports that were free a moment ago.
-pub(crate) fn free_addresses(count: usize) -> Vec<SocketAddr> {
-    let sockets: Vec<_> = (0..count)
-        .map(|_| UdpSocket::bind("127.0.0.1:0").unwrap())
-        .collect();
-    sockets.iter().map(|s| s.local_addr().unwrap()).collect()
 }
 
 impl Group {

@@ -2,30 +2,14 @@
 
 use crate::servers::Server;
 use consensus_core::NodeId;
+use net_quic::processes::{Processes, build_example};
 use std::{
-    net::UdpSocket,
-    path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::Stdio,
     time::{Duration, Instant},
 };
 
 const NAME: &str = "postgres_transfer";
 const PATIENCE: Duration = Duration::from_secs(60);
-
-/// The example, built from what is here now: a run of this test alone would not do that.
-fn example() -> PathBuf {
-    let test = std::env::current_exe().unwrap();
-    let folder = test.parent().and_then(Path::parent).unwrap();
-    let cargo = std::env::var_os("CARGO").expect("cargo runs the tests");
-    let mut build = Command::new(cargo);
-    build.args(["build", "--quiet", "--offline", "--package", "twophase"]);
-    build.args(["--features", "postgres", "--example", NAME]);
-    if folder.ends_with("release") {
-        build.arg("--release");
-    }
-    assert!(build.status().unwrap().success());
-    folder.join("examples").join(NAME)
-}
 
 /// Who can be killed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -36,10 +20,7 @@ pub(crate) enum Victim {
 }
 
 pub(crate) struct Bank {
-    example: PathBuf,
-    dir: PathBuf,
-    addresses: String,
-    nodes: [Option<Child>; 3],
+    nodes: Processes,
     servers: [Server; 2],
 }
 
@@ -47,44 +28,23 @@ impl Bank {
     pub(crate) async fn open() -> Self {
         let servers = [Server::start(64).await, Server::start(64).await];
         let dir = servers[0].socket().with_extension("site");
-        let _ = std::fs::remove_dir_all(&dir);
-        let sockets: Vec<_> = (0..3)
-            .map(|_| UdpSocket::bind("127.0.0.1:0").unwrap())
-            .collect();
-        let addresses: Vec<_> = sockets
-            .iter()
-            .map(|socket| socket.local_addr().unwrap().to_string())
-            .collect();
-        drop(sockets);
-        let mut bank = Self {
-            example: example(),
-            dir,
-            addresses: addresses.join(","),
-            nodes: [const { None }; 3],
-            servers,
-        };
+        let example = build_example("twophase", &["postgres"], NAME);
+        let nodes = Processes::new(example, dir, 3);
+        let mut bank = Self { nodes, servers };
         bank.run(NodeId(1), None);
         bank.run(NodeId(2), None);
         bank.run(NodeId(3), None);
         bank
     }
 
-    fn command(&self) -> Command {
-        let mut command = Command::new(&self.example);
-        command.arg(&self.dir).arg(&self.addresses);
-        command
-    }
-
     fn run(&mut self, node: NodeId, kill_at: Option<String>) {
-        let mut command = self.command();
-        command
-            .args(["run", &node.0.to_string()])
-            .stderr(Stdio::null());
+        let mut command = self.nodes.command(&["run", &node.to_string()]);
+        command.stderr(Stdio::null());
         if node != NodeId(1) {
             command.arg(self.server(node).address());
         }
         command.envs(kill_at.map(|kill_at| ("KILL_AT", kill_at)));
-        self.nodes[usize::from(node.0) - 1] = Some(command.spawn().unwrap());
+        self.nodes.run_as(node, command);
     }
 
     fn server(&mut self, node: NodeId) -> &mut Server {
@@ -93,7 +53,7 @@ impl Bank {
 
     /// At `step` of the next transaction, `node` kills itself, or its server.
     pub(crate) fn kill_at(&mut self, node: NodeId, step: &str, victim: Victim) {
-        self.kill_node(node);
+        self.nodes.kill(node);
         let process = match victim {
             Victim::Node(_) => 0,
             Victim::Server(of) => self.server(of).process(),
@@ -101,17 +61,10 @@ impl Bank {
         self.run(node, Some(format!("{step}:{process}")));
     }
 
-    fn kill_node(&mut self, node: NodeId) {
-        if let Some(mut child) = self.nodes[usize::from(node.0) - 1].take() {
-            let _ = child.kill();
-            child.wait().unwrap();
-        }
-    }
-
     /// SIGKILL, now.
     pub(crate) fn kill(&mut self, victim: Victim) {
         match victim {
-            Victim::Node(node) => self.kill_node(node),
+            Victim::Node(node) => self.nodes.kill(node),
             Victim::Server(node) => self.server(node).kill(),
         }
     }
@@ -122,13 +75,10 @@ impl Bank {
         for server in &mut self.servers {
             revived += usize::from(server.revive().await);
         }
-        for node in 1..=3 {
-            let ended = match &mut self.nodes[usize::from(node) - 1] {
-                Some(child) => child.try_wait().unwrap().is_some(),
-                None => true,
-            };
-            if ended {
-                self.run(NodeId(node), None);
+        for node in (1..=3).map(NodeId) {
+            if self.nodes.has_ended(node) {
+                self.nodes.kill(node);
+                self.run(node, None);
                 revived += 1;
             }
         }
@@ -137,8 +87,8 @@ impl Bank {
 
     /// Asks until there is an answer that is certain. How often it took.
     pub(crate) fn payer(&self, name: &str, amount: i64) -> impl FnOnce() -> u32 + Send + 'static {
-        let mut command = self.command();
-        command.args(["pay", name, &amount.to_string()]);
+        let words = ["pay", name, &amount.to_string()];
+        let mut command = self.nodes.command(&words);
         move || {
             let until = Instant::now() + PATIENCE;
             for tries in 1.. {
@@ -179,15 +129,6 @@ impl Bank {
         }
         let names = "SELECT md5(string_agg(name || abs(amount), ',' ORDER BY name)) FROM payment";
         assert_eq!(pays.query(names).await, is_paid.query(names).await);
-    }
-}
-
-impl Drop for Bank {
-    fn drop(&mut self) {
-        for node in 1..=3 {
-            self.kill_node(NodeId(node));
-        }
-        let _ = std::fs::remove_dir_all(&self.dir);
     }
 }
 
