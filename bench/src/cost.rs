@@ -1,10 +1,10 @@
-//! The cost sheet: what one commit takes when nothing fails and nothing else is under way, counted in
-//! virtual time, not typed in.
+//! The cost sheet: what one commit takes when nothing fails and nothing else is under way, and how many nodes
+//! may be gone; counted in virtual time, not typed in.
 
 use crate::{
     algorithms::{Registry, Visitor},
     harness::{
-        Load,
+        Load, crashes,
         virtual_time::{DELAY, VirtualTime},
     },
 };
@@ -71,18 +71,31 @@ pub fn named<R: Registry>(name: &str, nodes: u16) -> Result<Option<Cost>, String
     one.1
 }
 
-/// Every algorithm with its default options, in the order of the registry, with [`NODES`] nodes.
+/// A line of the sheet: an algorithm with its default options in a cluster of one size.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Row {
+    /// Its name.
+    pub algorithm: &'static str,
+    /// How many nodes.
+    pub nodes: u16,
+    /// What a commit takes.
+    pub cost: Cost,
+    /// How many of the nodes may be gone for good while commits go on: [`crashes::survived`].
+    pub survived: u16,
+}
+
+/// Every algorithm, in the order of the registry, with [`NODES`] nodes.
 ///
 /// # Errors
 /// As [`of`].
-pub fn sheet<R: Registry>() -> Result<Vec<(&'static str, u16, Cost)>, String> {
-    struct Each(Result<Vec<(&'static str, u16, Cost)>, String>);
+pub fn sheet<R: Registry>() -> Result<Vec<Row>, String> {
+    struct Each(Result<Vec<Row>, String>);
     impl Visitor for Each {
         fn visit<A: Runnable, L: Load<A>>(&mut self) {
             for nodes in NODES {
                 let Ok(rows) = &mut self.0 else { return };
-                match of::<A, L>(nodes, &A::Options::default()) {
-                    Ok(cost) => rows.push((A::NAME, nodes, cost)),
+                match row::<A, L>(nodes) {
+                    Ok(row) => rows.push(row),
                     Err(error) => self.0 = Err(error),
                 }
             }
@@ -93,6 +106,16 @@ pub fn sheet<R: Registry>() -> Result<Vec<(&'static str, u16, Cost)>, String> {
     each.0
 }
 
+fn row<A: Algorithm, L: Load<A>>(nodes: u16) -> Result<Row, String> {
+    let options = A::Options::default();
+    Ok(Row {
+        algorithm: A::NAME,
+        nodes,
+        cost: of::<A, L>(nodes, &options)?,
+        survived: crashes::survived::<A>(nodes, &options)?,
+    })
+}
+
 /// The sheet as a table of Markdown, a line an algorithm: figures for 3, 5 and 7 nodes.
 ///
 /// # Errors
@@ -100,17 +123,14 @@ pub fn sheet<R: Registry>() -> Result<Vec<(&'static str, u16, Cost)>, String> {
 pub fn markdown<R: Registry>() -> Result<String, String> {
     let rows = sheet::<R>()?;
     let mut text = String::from(
-        "| one commit of 64 bytes, N = 3 / 5 / 7 | delays | messages | bytes | forced writes | of them in sequence |\n\
-         |---|---|---|---|---|---|\n",
+        "| one commit of 64 bytes, N = 3 / 5 / 7 | delays | messages | bytes | forced writes | of them in sequence | goes on with so many nodes gone |\n\
+         |---|---|---|---|---|---|---|\n",
     );
     for name in R::names() {
-        let costs: Vec<Cost> = rows
-            .iter()
-            .filter(|(algorithm, ..)| *algorithm == name)
-            .map(|(.., cost)| *cost)
-            .collect();
-        let cell = |part: fn(&Cost) -> u64| {
-            let mut parts: Vec<String> = costs.iter().map(|cost| part(cost).to_string()).collect();
+        let rows = rows.iter().filter(|row| row.algorithm == name);
+        let rows: Vec<&Row> = rows.collect();
+        let cell = |part: fn(&Row) -> u64| {
+            let mut parts: Vec<String> = rows.iter().map(|row| part(row).to_string()).collect();
             if parts.iter().all(|part| *part == parts[0]) {
                 parts.truncate(1);
             }
@@ -118,12 +138,13 @@ pub fn markdown<R: Registry>() -> Result<String, String> {
         };
         let _ = writeln!(
             text,
-            "| {name} | {} | {} | {} | {} | {} |",
-            cell(|cost| cost.delays),
-            cell(|cost| cost.messages),
-            cell(|cost| cost.bytes),
-            cell(|cost| cost.writes),
-            cell(|cost| cost.sequential_writes),
+            "| {name} | {} | {} | {} | {} | {} | {} |",
+            cell(|row| row.cost.delays),
+            cell(|row| row.cost.messages),
+            cell(|row| row.cost.bytes),
+            cell(|row| row.cost.writes),
+            cell(|row| row.cost.sequential_writes),
+            cell(|row| row.survived.into()),
         );
     }
     Ok(text)

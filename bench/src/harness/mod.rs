@@ -11,9 +11,11 @@
 //! | [`partial`] | virtual | a constant delay, some links cut | free |
 //! | [`election`] | virtual | a uniform delay | a constant time |
 //! | [`coordinator_killed`] | virtual | a constant delay | a constant time |
+//! | [`crashes`] | virtual | a constant delay, some nodes gone | free |
 
 mod alarms;
 pub mod coordinator_killed;
+pub mod crashes;
 pub mod election;
 pub mod in_memory;
 pub mod in_process;
