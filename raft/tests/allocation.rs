@@ -2,11 +2,13 @@
 //! has, the batch is one run, and the run is one allocation that leader, disk, followers and applications
 //! share.
 
-mod bare;
-
-use bare::{Group, Node, config};
-use consensus_core::{Epoch, Index, Input, contract::replicated_log::Request, log::Commands};
-use raft::Timer;
+use consensus_core::{
+    Epoch, Index, Input, NodeId, Protocol,
+    contract::replicated_log::{Manifest, Membership, Request, SnapshotId},
+    log::Commands,
+    sim::bare::Bare,
+};
+use raft::{Options, Raft, Timer};
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, Stats, StatsAlloc};
 use std::alloc::System;
 
@@ -15,24 +17,27 @@ static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 
 const BATCHES: u64 = 512;
 
+const LEADER: NodeId = NodeId(1);
+const NODES: [NodeId; 3] = [NodeId(1), NodeId(2), NodeId(3)];
+
 /// Three nodes, the first of which leads; nothing is kept by disks and applications.
-fn led() -> Group {
-    let node = |id| {
-        let mut config = config(id, 3);
-        config.keep_bytes = 0;
-        let mut node = Node::with(config, []);
-        (node.disk, node.out.deaf) = (None, true);
-        node
+fn led() -> Bare<Raft> {
+    let options = Options {
+        keep_bytes: 0,
+        ..Options::default()
     };
-    let mut group = Group((1..=3).map(node).collect());
-    group.stand(1);
-    group.settle(|_, _| {});
+    let mut group = Bare::new(3, &options);
+    group.settle(|_, _| None);
+    for alarm in [Timer::Quiet, Timer::Election] {
+        group.input(LEADER, Input::Timer(alarm));
+    }
+    group.settle(|_, _| None);
     group
 }
 
 /// What `BATCHES` batches of `size` commands cost, without what the client makes: its commands. What is
 /// applied then goes, as it would in any node that lives long.
-fn round(group: &mut Group, last: &mut u64, size: u64, payload: &[u8]) -> Stats {
+fn round(group: &mut Bare<Raft>, last: &mut u64, size: u64, payload: &[u8]) -> Stats {
     let mut batch = Commands::default();
     (0..size).for_each(|_| batch.push(payload));
     let mut batches: Vec<Commands> = (0..BATCHES).map(|_| batch.clone()).collect();
@@ -42,17 +47,28 @@ fn round(group: &mut Group, last: &mut u64, size: u64, payload: &[u8]) -> Stats 
             token: None,
             commands,
         };
-        group.node(1).batch([Input::Request(request)]);
-        group.settle(|_, _| {});
+        group.input(LEADER, Input::Request(request));
+        group.settle(|_, _| None);
     }
     let stats = region.change();
     *last += BATCHES * size;
     // A heartbeat, so that everybody knows what is committed.
-    group.node(1).batch([Input::Timer(Timer::Heartbeat)]);
-    group.settle(|_, _| {});
-    for node in &mut group.0 {
-        node.snapshot(Index(*last), Epoch::of_term(1));
+    group.input(LEADER, Input::Timer(Timer::Heartbeat));
+    group.settle(|_, _| None);
+    for node in NODES {
+        assert_eq!(group.protocol(node).status().commit, Index(*last), "{node}");
+        let manifest = Manifest {
+            id: SnapshotId(u128::from(*last)),
+            index: Index(*last),
+            epoch: Epoch::of_term(1),
+            members: Membership::default(),
+            coming: Vec::new(),
+            size: 0,
+        };
+        let taken = Request::SnapshotTaken(Box::new(manifest));
+        group.input(node, Input::Request(taken));
     }
+    group.settle(|_, _| None);
     stats
 }
 

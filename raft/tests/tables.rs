@@ -372,11 +372,11 @@ fn compacted() -> (Disk, Vec<(Lsn, Lsn)>) {
             last += 1;
         }
         node.snapshot(Index(last), Epoch::of_term(1));
-        let written = |node: &Node| node.disk.iter().flatten().last().map(|(lsn, _)| *lsn);
+        let written = |node: &Node| node.disk.last().map(|(lsn, _)| *lsn);
         node.batch([Input::Reclaim(written(&node).expect("something").next())]);
         steps.push((written(&node).expect("something"), node.out.released));
     }
-    (node.disk.take().expect("it is kept"), steps)
+    (std::mem::take(&mut node.disk), steps)
 }
 
 fn recovers(disk: &[(Lsn, Record)]) -> Result<(Index, Index), String> {

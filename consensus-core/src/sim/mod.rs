@@ -3,6 +3,7 @@
 //!
 //! [`run`] is one seed with its two phases and its judgement. [`World`] is what it runs in.
 
+pub mod bare;
 pub mod by_hand;
 mod chance;
 mod disk;

@@ -1,6 +1,5 @@
 //! Nodes with nothing around them: what a batch of inputs leads to. Disks write at once, alarms go off
 //! by hand, and what is sent arrives when it is told to.
-#![allow(dead_code, reason = "each test file uses a part")]
 
 use consensus_core::{
     Boot, Effects, Gate, Index, Input, Lsn, NodeId, Outlet, Protocol, RecoverError, Time,
@@ -14,8 +13,6 @@ use raft::{Config, Message, Raft, Record, Timer};
 pub(crate) struct Out {
     pub(crate) sent: Vec<(NodeId, Message)>,
     pub(crate) told: Vec<Event>,
-    /// Nobody looks at what is told: it is dropped.
-    pub(crate) deaf: bool,
     pub(crate) released: Lsn,
 }
 
@@ -24,9 +21,7 @@ impl Outlet<Message, Event> for Out {
         self.sent.push((to, message));
     }
     fn event(&mut self, event: Event) {
-        if !self.deaf {
-            self.told.push(event);
-        }
+        self.told.push(event);
     }
     fn release(&mut self, before: Lsn) {
         self.released = self.released.max(before);
@@ -38,8 +33,8 @@ pub(crate) struct Node {
     effects: Effects<Raft>,
     gate: Gate,
     pub(crate) out: Out,
-    /// What was written; kept when somebody wants to see it.
-    pub(crate) disk: Option<Vec<(Lsn, Record)>>,
+    /// What was written.
+    pub(crate) disk: Vec<(Lsn, Record)>,
     inbox: Vec<Input<Raft>>,
     spare: Vec<Input<Raft>>,
 }
@@ -67,7 +62,7 @@ impl Node {
             effects: Effects::new(last),
             gate: Gate::new(last),
             out: Out::default(),
-            disk: Some(disk),
+            disk,
             inbox: Vec::new(),
             spare: Vec::new(),
         };
@@ -94,13 +89,9 @@ impl Node {
             self.effects.take_timers().for_each(drop);
             let durable = self.gate.durable();
             let (last, _, records) = self.effects.take_records();
-            match &mut self.disk {
-                Some(disk) => {
-                    let numbered = records.zip(durable.0 + 1..);
-                    disk.extend(numbered.map(|(record, lsn)| (Lsn(lsn), record)));
-                }
-                None => records.for_each(drop),
-            }
+            let numbered = records.zip(durable.0 + 1..);
+            self.disk
+                .extend(numbered.map(|(record, lsn)| (Lsn(lsn), record)));
             if last > durable {
                 self.gate.open(last, &mut self.effects, &mut self.out);
                 self.inbox.push(Input::Durable(last));
