@@ -3,7 +3,7 @@
 use crate::{
     Record, TwoPhase,
     coordinator::Phase,
-    participant::{Part, State},
+    participant::{Part, Participant, State},
 };
 use alloc::vec::Vec;
 use bytes::Bytes;
@@ -90,7 +90,7 @@ impl TwoPhase {
     }
 }
 
-impl crate::participant::Participant {
+impl Participant {
     fn open(&self) -> Vec<Transaction> {
         let open = self.redo.values();
         open.map(|effect| effect.transaction).collect()
@@ -115,6 +115,7 @@ impl TwoPhase {
         let mut left = self.config.options().reclaim_step;
         let done = self.rewrite_decisions(before, &mut left, effects)
             && self.rewrite_doubts(before, &mut left, effects)
+            && self.rewrite_outcomes(before, &mut left, effects)
             && self.rewrite_effects(before, &mut left, effects);
         if done {
             effects.release(before);
@@ -162,16 +163,12 @@ impl TwoPhase {
         left: &mut usize,
         effects: &mut Effects<Self>,
     ) -> bool {
-        let mut old = Vec::new();
-        for (transaction, part) in &mut self.participant.parts {
-            let prepared = Record::Prepared {
-                transaction: *transaction,
-                presumption: part.presumption,
-                participants: part.participants.clone(),
-                redo: match &part.state {
-                    State::Prepared(doubt) | State::ByHand { doubt, .. } => doubt.redo.clone(),
-                    _ => continue,
-                },
+        let Participant { parts, redo, .. } = &mut self.participant;
+        for (transaction, part) in parts {
+            let transaction = *transaction;
+            let by_hand = match part.state {
+                State::ByHand { outcome, order, .. } => Some((outcome, order)),
+                _ => None,
             };
             let (State::Prepared(doubt) | State::ByHand { doubt, .. }) = &mut part.state else {
                 continue;
@@ -182,18 +179,32 @@ impl TwoPhase {
             if !spend(left) {
                 return false;
             }
-            doubt.at = At::new(effects.persist_lazily(prepared));
-            if let State::ByHand { outcome, order, .. } = part.state {
-                old.push(Record::ByHand {
-                    transaction: *transaction,
+            doubt.at = At::new(effects.persist_lazily(Record::Prepared {
+                transaction,
+                presumption: part.presumption,
+                participants: part.participants.clone(),
+                redo: doubt.redo.clone(),
+            }));
+            if let Some((outcome, order)) = by_hand {
+                effects.persist_lazily(Record::ByHand {
+                    transaction,
                     outcome,
-                    order,
+                    // Without one, its resource is not told again: it holds this commit already.
+                    order: if redo.contains_key(&order) { order } else { 0 },
                 });
             }
         }
-        for record in old {
-            effects.persist_lazily(record);
-        }
+        true
+    }
+
+    /// What hands did wrong and nobody has seen, and what was decided here and its coordinator, which
+    /// knows nothing of the outcome but from here, may ask for.
+    fn rewrite_outcomes(
+        &mut self,
+        before: Lsn,
+        left: &mut usize,
+        effects: &mut Effects<Self>,
+    ) -> bool {
         for (transaction, (by_hand, truth, at)) in &mut self.participant.damage {
             if at.is_before(before) {
                 *at = At::new(effects.persist_lazily(Record::Damage {
@@ -202,6 +213,30 @@ impl TwoPhase {
                     truth: *truth,
                 }));
             }
+        }
+        let Participant { parts, redo, .. } = &mut self.participant;
+        for (transaction, part) in parts {
+            let State::Committed {
+                one_phase: true,
+                order,
+                at,
+                ..
+            } = &mut part.state
+            else {
+                continue;
+            };
+            // What has an effect is written anew with that.
+            if !at.is_before(before) || redo.contains_key(order) {
+                continue;
+            }
+            if !spend(left) {
+                return false;
+            }
+            *at = At::new(effects.persist_lazily(Record::Committed {
+                transaction: *transaction,
+                order: *order,
+                redo: None,
+            }));
         }
         true
     }
@@ -222,23 +257,31 @@ impl TwoPhase {
                 open,
             }));
         }
-        for (order, effect) in &mut self.participant.redo {
+        let Participant { parts, redo, .. } = &mut self.participant;
+        for (order, effect) in redo {
             if !effect.at.is_before(before) {
+                continue;
+            }
+            let transaction = effect.transaction;
+            if let Some(State::ByHand { doubt, .. }) = parts.get(&transaction).map(|p| &p.state) {
+                // Nobody knows yet whether it is right: what the hand did says all there is to say.
+                effect.at = doubt.at;
                 continue;
             }
             if !spend(left) {
                 return false;
             }
-            let transaction = effect.transaction;
-            effect.at = At::new(effects.persist_lazily(Record::Committed {
+            effect.at = At::NONE;
+            if effect.wrong {
+                // Read back, the commit alone would say that it was right.
+                let aborted = Record::Aborted { transaction };
+                effect.at.keep(effects.persist_lazily(aborted));
+            }
+            effect.at.keep(effects.persist_lazily(Record::Committed {
                 transaction,
                 order: *order,
                 redo: Some(effect.redo.clone()),
             }));
-            if effect.wrong {
-                // Read back, the commit alone would say that it was right.
-                effects.persist_lazily(Record::Aborted { transaction });
-            }
         }
         true
     }

@@ -53,11 +53,13 @@ pub(crate) enum State {
         order: u64,
         doubt: Doubt,
     },
-    /// Committed, as the `order`-th here; `done`: the resource has carried it out.
+    /// Committed, as the `order`-th here; `done`: the resource has carried it out; `at`: the record of a
+    /// decision that was this participant's, while its coordinator may ask for it.
     Committed {
         order: u64,
         one_phase: bool,
         done: bool,
+        at: At,
     },
     /// Aborted, or never to be prepared.
     Aborted { done: bool },
@@ -285,16 +287,17 @@ impl TwoPhase {
         match vote {
             Vote::Yes { redo } => {
                 let order = next_order(&mut self.participant.commits);
-                part.state = State::Committed {
-                    order,
-                    one_phase: true,
-                    done: false,
-                };
                 let at = At::new(effects.persist(Record::Committed {
                     transaction,
                     order,
                     redo: Some(redo.clone()),
                 }));
+                part.state = State::Committed {
+                    order,
+                    one_phase: true,
+                    done: false,
+                    at,
+                };
                 self.carry_out(transaction, order, redo, at, effects);
             }
             Vote::ReadOnly => {
@@ -434,6 +437,7 @@ impl TwoPhase {
             order,
             one_phase: false,
             done: false,
+            at: At::NONE,
         };
         let forced = part.presumption.acknowledges(Outcome::Commit);
         let record = Record::Committed {
@@ -560,6 +564,15 @@ impl Participant {
         if let Some(effect) = order.and_then(|order| self.redo.get_mut(order)) {
             effect.wrong = true;
         }
+    }
+
+    pub(crate) fn was_aborted_by_hand(&self, transaction: Transaction) -> bool {
+        let damage = self.damage.get(&transaction);
+        let by_hand = match self.parts.get(&transaction).map(|part| &part.state) {
+            Some(State::ByHand { outcome, .. }) => Some(*outcome),
+            _ => damage.map(|(by_hand, ..)| *by_hand),
+        };
+        by_hand == Some(Outcome::Abort)
     }
 
     fn effect_done(&mut self, order: u64, kept: Kept) {

@@ -64,6 +64,7 @@ impl TwoPhase {
                         order: 0,
                         one_phase: false,
                         done: true,
+                        at: At::NONE,
                     },
                     Outcome::Abort => State::Aborted { done: true },
                 };
@@ -165,17 +166,26 @@ impl TwoPhase {
         redo: Option<bytes::Bytes>,
     ) {
         self.participant.commits = self.participant.commits.max(order);
-        let one_phase = redo.is_some();
-        let part = self.participant.parts.get_mut(&transaction);
-        let found = match part.as_ref().map(|part| &part.state) {
-            Some(State::Prepared(doubt)) => Some((doubt.redo.clone(), doubt.at)),
-            _ => redo.map(|redo| (redo, At::new(lsn))),
+        let rewritten = redo.is_some();
+        let state = self
+            .participant
+            .parts
+            .get(&transaction)
+            .map(|part| &part.state);
+        // An abort before it is the truth about a hand that had committed.
+        let wrong = matches!(state, Some(State::Aborted { .. }));
+        let (found, one_phase) = match state {
+            Some(State::Prepared(doubt)) => (Some((doubt.redo.clone(), doubt.at)), false),
+            Some(State::ByHand { .. }) => (None, false),
+            // No prepared record: as far as its log still tells, this participant decided.
+            _ => (redo.map(|redo| (redo, At::new(lsn))), true),
         };
-        if !self.participant.damage.contains_key(&transaction) {
+        if !wrong && !self.participant.damage.contains_key(&transaction) {
             self.part(transaction).state = State::Committed {
                 order,
                 one_phase,
                 done: true,
+                at: At::new(lsn),
             };
         }
         if let Some((redo, at)) = found {
@@ -183,13 +193,13 @@ impl TwoPhase {
                 transaction,
                 redo,
                 done: false,
-                wrong: false,
+                wrong,
                 at,
             };
             self.participant.redo.entry(order).or_insert(effect);
-            if one_phase {
-                // Written anew, it may be the last trace of a commit by hand; an abort follows if that
-                // was wrong.
+            if rewritten {
+                // Written anew, it may be the last trace of a commit by hand; an abort stands before it if
+                // that was wrong.
                 self.participant.by_hand.insert(transaction, order);
             }
         }
@@ -204,7 +214,8 @@ impl TwoPhase {
             return;
         };
         let doubt = core::mem::take(doubt);
-        if outcome == Outcome::Commit {
+        // Without an order its resource needs it no more.
+        if outcome == Outcome::Commit && order > 0 {
             let effect = Effect {
                 transaction,
                 redo: doubt.redo.clone(),

@@ -258,6 +258,7 @@ impl TwoPhase {
                 order,
                 one_phase: false,
                 done: true,
+                at: At::NONE,
             },
             Outcome::Abort => State::Aborted { done: true },
         };
@@ -310,6 +311,10 @@ impl TwoPhase {
                     effects.emit(Event::Commit { transaction, redo });
                 }
                 (None | Some(State::Aborted { .. } | State::Refused { .. }), None) => {
+                    effects.emit(Event::Abort { transaction });
+                }
+                // A hand has aborted it, and the resource has not carried that out.
+                (Some(_), None) if self.participant.was_aborted_by_hand(transaction) => {
                     effects.emit(Event::Abort { transaction });
                 }
                 // It is asked for right now, in doubt, or done.

@@ -158,19 +158,23 @@ fn one_outcome_although_a_log_is_written_anew() {
     }
 }
 
-/// The only participant decides.
+/// The only participant decides, and its coordinator hears of it in the end: although messages repeat,
+/// or the participant writes its log anew.
 #[test]
 fn one_phase_has_one_outcome_through_a_crash() {
-    let bounds = Bounds {
-        repeats: 1,
-        ..CRASH
-    };
-    let requests = [begin(1, &[2]), yes(2), done(2)];
-    let found = explore(&options(Presumption::Abort), 2, bounds, &requests);
-    eprintln!("one phase: {found}");
-    assert!(found.exhausted, "{found}");
-    assert_eq!(found.unreached, ["aborted"]);
-    assert!(found.states > 200, "{found}");
+    for (repeats, reclaims) in [(1, 0), (0, 1)] {
+        let bounds = Bounds {
+            repeats,
+            reclaims,
+            ..CRASH
+        };
+        let requests = [begin(1, &[2]), yes(2), done(2)];
+        let found = explore(&options(Presumption::Abort), 2, bounds, &requests);
+        eprintln!("one phase: {found}");
+        assert!(found.exhausted, "{found}");
+        assert_eq!(found.unreached, ["aborted"]);
+        assert!(found.states > 200, "{found}");
+    }
 }
 
 /// Each planted bug breaks one rule; each has to be found. Run by
