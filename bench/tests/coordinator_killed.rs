@@ -15,9 +15,9 @@ fn blocks(cell: &Cell) -> bool {
     matches!(cell.ending, Ending::Blocked(_))
 }
 
-/// Exact, so that a change of it is a change of a protocol.
+/// TH-15, one crash script for all. Exact, so that a change of it is a change of a protocol.
 #[test]
-fn the_table_is_this_one() {
+fn th15_the_table_of_a_killed_coordinator_is_this_one() {
     let rows = rows().expect("every run gets to its step");
     let table = render(&rows);
     println!("{table}");

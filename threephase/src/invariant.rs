@@ -127,6 +127,22 @@ impl ThreePhaseInvariants {
             format!("{transaction}: node {node} tells of a commit that no disk holds")
         })
     }
+
+    /// An abort leaves no record at a coordinator, so a client's word for it is compared with the disks.
+    fn client_told(
+        &mut self,
+        node: NodeId,
+        transaction: Transaction,
+        outcome: Outcome,
+    ) -> Result<(), Violation> {
+        self.stands(node, transaction, outcome)?;
+        let agrees = outcome == Outcome::Commit || !self.of(transaction).commits();
+        self.judge(Property::Agreement, agrees, || {
+            format!(
+                "{transaction}: a client at node {node} was told of an abort, disks hold a commit"
+            )
+        })
+    }
 }
 
 impl Invariants<ThreePhase> for ThreePhaseInvariants {
@@ -234,7 +250,7 @@ impl Invariants<ThreePhase> for ThreePhaseInvariants {
                 transaction,
                 outcome,
                 ..
-            } => return self.stands(node, *transaction, *outcome),
+            } => return self.client_told(node, *transaction, *outcome),
             _ => return Ok(()),
         };
         let before = *self.of(transaction).told.entry(node).or_insert(outcome);

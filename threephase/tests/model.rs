@@ -1,38 +1,11 @@
 //! Every order of one transaction's messages, its votes, the disks and its alarms, by the production
 //! code.
 
-use bytes::Bytes;
-use consensus_core::{
-    Boot, Members, NodeId, Token,
-    contract::atomic_commit::{Event, Outcome, Request, Transaction, Vote},
-    model::{Bounds, Exploration, State, World},
+use consensus_core::model::{
+    Bounds, Exploration, World,
+    commit::{self, begin, yes},
 };
 use threephase::{Mode, Options, ThreePhase};
-
-const T: Transaction = Transaction {
-    coordinator: NodeId(1),
-    boot: Boot(1),
-    sequence: 1,
-};
-
-fn begin(nodes: &[u16]) -> (NodeId, Request) {
-    let work = nodes.iter().map(|node| (NodeId(*node), Bytes::new()));
-    let (token, work) = (Token(1), work.collect());
-    (NodeId(1), Request::Begin { token, work })
-}
-
-fn yes(node: u16) -> (NodeId, Request) {
-    let (transaction, vote) = (T, Vote::Yes { redo: Bytes::new() });
-    (NodeId(node), Request::Vote { transaction, vote })
-}
-
-fn told(state: &State<ThreePhase>, outcome: Outcome) -> bool {
-    state.told().any(|(_, event)| match event {
-        Event::Commit { transaction, .. } => *transaction == T && outcome == Outcome::Commit,
-        Event::Abort { transaction } => *transaction == T && outcome == Outcome::Abort,
-        _ => false,
-    })
-}
 
 /// Decides with the first quorum, so that no alarm is spent on waiting for more.
 fn options(mode: Mode) -> Options {
@@ -50,22 +23,10 @@ fn explore(options: &Options, nodes: u16, bounds: Bounds) -> Exploration {
 }
 
 fn world(options: &Options, nodes: u16, bounds: Bounds) -> World<ThreePhase> {
-    let members = Members::new((1..=nodes).map(NodeId)).expect("a cluster");
-    let mut world = World::<ThreePhase>::new(options, &members, bounds).expect("the options fit");
     let all: Vec<_> = (1..=nodes).collect();
-    let votes = all.iter().map(|node| yes(*node));
-    for (node, request) in [begin(&all)].into_iter().chain(votes) {
-        world = world.ask(node, request);
-    }
-    world
-        .remember(|event| {
-            matches!(
-                event,
-                Event::Commit { .. } | Event::Abort { .. } | Event::Ended { .. }
-            )
-        })
-        .sometimes("committed", |state| told(state, Outcome::Commit))
-        .sometimes("aborted", |state| told(state, Outcome::Abort))
+    let mut requests = vec![begin(1, &all)];
+    requests.extend(all.iter().map(|node| yes(*node)));
+    commit::world(options, nodes, bounds, &requests).expect("the options fit")
 }
 
 const CALM: Bounds = Bounds {

@@ -74,7 +74,7 @@ fn quorum_mode_holds_under_partitions_and_any_delay() {
     holds(Mode::Quorum, 0..500, 12);
 }
 
-/// CONTRACTS, TH-04: the partition that breaks three-phase commit is found, and said to be expected.
+/// TH-04: the partition that breaks three-phase commit is found, and said to be expected.
 #[test]
 fn partitions_divide_classic_mode_as_expected() {
     let settings = Settings {
@@ -161,7 +161,8 @@ mod planted {
             | Fault::SilenceIsConsent
             | Fault::ReportsBeforeElected => (20, Mode::Quorum),
             // They need failures one after the other, each in the right moment: 1,500 seeds did not hit
-            // them. `tests/scenarios.rs` tells both, and finds them.
+            // them. `tests/model.rs` finds the first in every order of steps, `tests/divided.rs` shows what
+            // comes of the second, and `tests/scenarios.rs` tells both.
             Fault::RecoveredDecides => (0, Mode::Classic),
             Fault::IgnoresAttempts => (0, Mode::Quorum),
         }

@@ -1,51 +1,14 @@
 //! Every order of one transaction's messages, its votes, the disks and a crash, by the production code.
 
-use bytes::Bytes;
 use consensus_core::{
-    Boot, Members, NodeId, Token,
-    contract::atomic_commit::{Event, Kept, Outcome, Request, Transaction, Vote},
-    model::{Bounds, Exploration, State, World},
+    NodeId,
+    contract::atomic_commit::Request,
+    model::{
+        Bounds, Exploration,
+        commit::{begin, done, no, world, yes},
+    },
 };
 use twophase::{Options, Presumption, TwoPhase};
-
-const T: Transaction = Transaction {
-    coordinator: NodeId(1),
-    boot: Boot(1),
-    sequence: 1,
-};
-
-fn begin(token: u64, nodes: &[u16]) -> (NodeId, Request) {
-    let work = nodes.iter().map(|node| (NodeId(*node), Bytes::new()));
-    let (token, work) = (Token(token), work.collect());
-    (NodeId(1), Request::Begin { token, work })
-}
-
-fn vote(node: u16, vote: Vote) -> (NodeId, Request) {
-    let transaction = T;
-    (NodeId(node), Request::Vote { transaction, vote })
-}
-
-fn yes(node: u16) -> (NodeId, Request) {
-    vote(node, Vote::Yes { redo: Bytes::new() })
-}
-
-fn no(node: u16) -> (NodeId, Request) {
-    let reason = Bytes::new();
-    vote(node, Vote::No { reason })
-}
-
-fn done(node: u16) -> (NodeId, Request) {
-    let (transaction, kept) = (T, Kept::Resource);
-    (NodeId(node), Request::Done { transaction, kept })
-}
-
-fn told(state: &State<TwoPhase>, outcome: Outcome) -> bool {
-    state.told().any(|(_, event)| match event {
-        Event::Commit { transaction, .. } => *transaction == T && outcome == Outcome::Commit,
-        Event::Abort { transaction } => *transaction == T && outcome == Outcome::Abort,
-        _ => false,
-    })
-}
 
 fn options(presumption: Presumption) -> Options {
     Options {
@@ -56,28 +19,15 @@ fn options(presumption: Presumption) -> Options {
     }
 }
 
-/// A cluster whose coordinator is node 1 and whose participants are the others.
+/// A cluster whose coordinator is node 1.
 fn explore(
     options: &Options,
     nodes: u16,
     bounds: Bounds,
     requests: &[(NodeId, Request)],
 ) -> Exploration {
-    let members = Members::new((1..=nodes).map(NodeId)).expect("a cluster");
-    let mut world = World::<TwoPhase>::new(options, &members, bounds).expect("the options fit");
-    for (node, request) in requests {
-        world = world.ask(*node, request.clone());
-    }
-    world
-        .remember(|event| {
-            matches!(
-                event,
-                Event::Commit { .. } | Event::Abort { .. } | Event::Ended { .. }
-            )
-        })
-        .sometimes("committed", |state| told(state, Outcome::Commit))
-        .sometimes("aborted", |state| told(state, Outcome::Abort))
-        .explore()
+    let world = world::<TwoPhase>(options, nodes, bounds, requests);
+    world.expect("the options fit").explore()
 }
 
 const PRESUMPTIONS: [Presumption; 3] = [
@@ -182,6 +132,7 @@ fn one_phase_has_one_outcome_through_a_crash() {
 #[cfg(feature = "faults")]
 mod planted {
     use super::*;
+    use consensus_core::model::commit::T;
     use twophase::Fault;
 
     #[track_caller]

@@ -65,24 +65,39 @@ fn one_no_aborts_everywhere() {
     }
 }
 
-/// TP-30: a full coordinator refuses, and what runs ends.
+/// TP-18: a time-out that goes off although the last yes has come is ignored, and so is the yes that comes
+/// after it.
 #[test]
-fn too_many_at_once_are_refused_and_the_others_end() {
-    let options = Options {
-        running_max: 2,
-        ..Options::default()
-    };
-    let mut c = cluster(3, &options);
-    for token in 1..=3 {
-        c.begin(token, &[2, 3]);
+fn tp18_a_time_out_and_the_last_yes_race_in_both_orders() {
+    for presumption in ALL {
+        for vote_is_first in [true, false] {
+            let options = Options {
+                vote_rounds: 1,
+                ..each(presumption)
+            };
+            let mut c = cluster(3, &options);
+            c.begin(1, &[2, 3]);
+            while c.deliver_to(2) || c.deliver_to(3) {}
+            let late = Input::Timer(Timer::Votes(first(1)));
+            c.deliver_to(1);
+            if vote_is_first {
+                c.deliver_to(1);
+                c.input(1, late);
+            } else {
+                c.input(1, late);
+                c.deliver_to(1);
+            }
+            c.settle();
+            let outcome = match vote_is_first {
+                true => Outcome::Commit,
+                false => Outcome::Abort,
+            };
+            assert_eq!(c.answer(1).map(|(outcome, _)| outcome), Some(outcome));
+            for node in [2, 3] {
+                assert_eq!(c.outcome(node, first(1)), Some(outcome), "{presumption:?}");
+            }
+        }
     }
-    let busy = Event::Rejected {
-        token: Token(3),
-        reason: Reason::Busy,
-    };
-    assert!(c.node(1).events.contains(&busy));
-    c.settle();
-    assert!(c.answer(1).is_some() && c.answer(2).is_some());
 }
 
 /// What cannot be begun is refused with the reason.

@@ -14,9 +14,10 @@ fn replay(outcome: &Outcome) -> String {
     )
 }
 
-/// Safety under faults, then progress of the healed core, then money and outcomes that add up: every seed.
+/// TP-28: safety under faults, then progress of the healed core, then money and outcomes that add up: every
+/// seed.
 #[test]
-fn three_hundred_seeds_keep_every_promise() {
+fn tp28_three_hundred_seeds_keep_every_promise() {
     let mut faults: BTreeMap<FaultKind, u64> = BTreeMap::new();
     let mut checks: BTreeMap<&str, u64> = BTreeMap::new();
     let (mut events, mut operations, mut unknown) = (0, 0, 0);

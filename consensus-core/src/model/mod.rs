@@ -26,6 +26,7 @@
 //! interleaving of several nodes' records cannot be judged this way. A panic and a disk that cannot
 //! be recovered from are violations as well.
 
+pub mod commit;
 mod state;
 mod step;
 

@@ -19,6 +19,7 @@
 //! | `sync b up to 3` | its records up to the third are: the rest was written while that sync ran |
 //! | `crash b [keeping synced, all or torn 1]` | what stays of the records that were not synced; `synced` when not said |
 //! | `restart b`, `wipe b` | from what its disk holds; its disk is emptied, which it must notice |
+//! | `reclaim b` | its disk wants room: b writes anew what lives of all that is there, and what nothing needs is gone |
 //! | `tick Resend at a`, `advance 10ms` | one alarm now; the clock, and whatever alarms go off |
 //! | `expect sent a->b Accept [text]` | such a message is under way |
 //! | `expect no message Accept from a` | none is |

@@ -61,6 +61,7 @@ pub(super) enum Step {
     Crash(Who, Keep),
     Restart(Who),
     Wipe(NodeId),
+    Reclaim(NodeId),
     Tick {
         timer: String,
         node: NodeId,
@@ -148,6 +149,7 @@ pub(super) fn read(line: &str) -> Result<Step, String> {
         ["crash", who, keeping @ ..] => Step::Crash(anyone(who)?, keep(keeping)?),
         ["restart", who] => Step::Restart(anyone(who)?),
         ["wipe", node] => Step::Wipe(one(node)?),
+        ["reclaim", node] => Step::Reclaim(one(node)?),
         ["tick", timer, "at", node] => Step::Tick {
             timer: (*timer).to_string(),
             node: one(node)?,

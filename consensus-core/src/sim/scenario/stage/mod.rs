@@ -133,6 +133,11 @@ impl<A: Algorithm, W: Words<A>> Stage<A, W> {
                 let text = "its disk is emptied".to_string();
                 self.world.note(Some(place), || What::Fault(text));
             }
+            Step::Reclaim(node) => {
+                let place = self.place(node)?;
+                let before = self.world.nodes[place].disk.last().next();
+                self.input(place, Input::Reclaim(before))?;
+            }
             Step::Tick { timer, node } => self.tick(&timer, node)?,
             Step::Advance(span) => self.advance(span)?,
             Step::Heal => self.heal()?,
