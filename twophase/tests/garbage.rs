@@ -178,14 +178,12 @@ fn answer_of_2(c: &mut Cluster, transaction: Transaction) -> Option<Outcome> {
     };
     c.network.clear();
     c.input(2, Input::Receive { from, message });
-    let said = c
-        .network
+    c.network
         .drain(..)
         .find_map(|(_, _, message)| match message {
             Message::Decision { outcome, .. } => Some(outcome),
             _ => None,
-        });
-    said
+        })
 }
 
 /// A commit by hand is no answer to anybody else before the truth is known either, and is compared with
