@@ -57,6 +57,63 @@ fn crash_again(image: &FaultyDisk, acknowledged: u64) -> u64 {
     every_crash(&history, 2)
 }
 
+/// P2, S2: the process is killed at any step, the system goes on, and a new process opens the log:
+/// what it finds is in the system's memory for the most part, and all of it is told to be durable.
+/// Then the power fails, at any step from there on, and takes any subset of what is not synced. What
+/// was told stays. Records that fill their segment to its last byte have nothing behind them to cut.
+#[test]
+fn p2_a_kill_and_then_a_loss_of_power_lose_nothing_that_was_told() {
+    let small = |lsn: u64| payload(lsn);
+    let filling = |lsn: u64| vec![lsn as u8; 1500 + 512 * (lsn as usize % 2)];
+    let mut cases = 0;
+    for bytes in [small, filling] {
+        let disk = formatted();
+        let reports = Reports::default();
+        let options = Options {
+            segment_bytes: 1024,
+            ..quiet()
+        };
+        let mut opened = open_with(&disk, &reports, options).unwrap();
+        disk.record();
+        for lsn in 1..=2 {
+            put(&mut opened.wal, &reports, lsn, &bytes(lsn));
+        }
+        let history = disk.history();
+        drop(opened);
+        for state in history {
+            cases += lose_power(&state.killed(), options, &bytes);
+        }
+    }
+    println!("{cases} losses of power after a kill");
+    assert!(cases > 1000);
+}
+
+fn lose_power(killed: &FaultyDisk, options: Options, bytes: &dyn Fn(u64) -> Vec<u8>) -> u64 {
+    let mut cases = 0;
+    let before = killed.state().acknowledged;
+    killed.record();
+    let opened = open_with(killed, &Reports::default(), options).unwrap();
+    let told = opened.durable(GROUP);
+    assert!(told >= Lsn(before), "lost {before} without a loss of power");
+    let opened_at = killed.state().clone();
+    let mut history = killed.history();
+    history.pop();
+    drop(opened);
+    let opening = history.into_iter().map(|state| (state, Lsn(before)));
+    for (state, must) in opening.chain([(opened_at, told)]) {
+        for kept in 0..1_u64 << state.pending() {
+            let image = state.crash(kept);
+            let again = open_with(&image, &Reports::default(), options)
+                .unwrap_or_else(|error| panic!("kept {kept:b}: {error}"));
+            assert!(again.durable(GROUP) >= must, "kept {kept:b}: lost {must}");
+            let found = contents(&again.records);
+            assert!(found.iter().all(|(lsn, found)| *found == bytes(*lsn)));
+            cases += 1;
+        }
+    }
+    cases
+}
+
 /// S10: however few bytes the system takes at a time, the group is whole.
 #[test]
 fn s10_writes_of_any_length_are_continued() {

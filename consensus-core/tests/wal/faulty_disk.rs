@@ -203,6 +203,16 @@ impl State {
         self.naming.len() + changes
     }
 
+    /// The disk after its process was killed and the system went on: everything is still there, and
+    /// what was not synced still may be lost. It has no faults, and nobody has locked it.
+    pub(crate) fn killed(&self) -> FaultyDisk {
+        let mut image = self.clone();
+        image.locked.clear();
+        image.faults = Faults::default();
+        (image.recording, image.history) = (false, Vec::new());
+        FaultyDisk::of(image)
+    }
+
     /// The disk after a crash that keeps the changes whose bit is set in `kept`.
     pub(crate) fn crash(&self, kept: u64) -> FaultyDisk {
         // Of more changes than there are bits, all are kept or none.

@@ -234,16 +234,24 @@ fn prepare(folder: &Folder, log: &Log) -> Result<Boot, OpenError> {
             _ => {}
         }
     }
-    if let Some(newest) = log.newest
-        && newest.length > newest.end
-    {
+    if let Some(newest) = log.newest {
         // Cuts a torn tail, and gives back room that was set aside.
         let path = folder.dir.join(segment_name(newest.number));
         let file = folder.files.open(&path).map_err(io_error("open", &path))?;
-        file.set_len(newest.end).map_err(io_error("cut", &path))?;
+        if newest.length > newest.end {
+            file.set_len(newest.end).map_err(io_error("cut", &path))?;
+        }
+        // Also where there is nothing to cut: a process that was killed between a write and its sync
+        // leaves a whole group that only the system's memory holds. What is told to be durable now
+        // must be.
         file.sync().map_err(io_error("sync", &path))?;
     }
     let dir = &folder.dir;
+    // Neither may a name that was found be lost once another builds on it.
+    folder
+        .files
+        .sync_dir(dir)
+        .map_err(io_error("sync", dir.clone()))?;
     folder.delete(&log.leftovers).map_err(|t| refuse(dir, t))?;
     // A start that was interrupted may have used a number that the file of identity does not know.
     let newest = log.newest.map_or(Boot(0), |newest| newest.boot);
