@@ -247,12 +247,9 @@ fn prepare(folder: &Folder, log: &Log) -> Result<Boot, OpenError> {
         file.sync().map_err(io_error("sync", &path))?;
     }
     let dir = &folder.dir;
-    // Neither may a name that was found be lost once another builds on it.
-    folder
-        .files
-        .sync_dir(dir)
-        .map_err(io_error("sync", dir.clone()))?;
     folder.delete(&log.leftovers).map_err(|t| refuse(dir, t))?;
+    // Neither may a name that was found be lost once another builds on it.
+    folder.sync_names().map_err(|t| refuse(dir, t))?;
     // A start that was interrupted may have used a number that the file of identity does not know.
     let newest = log.newest.map_or(Boot(0), |newest| newest.boot);
     let boot = folder.stored.boot.max(newest);

@@ -169,23 +169,21 @@ impl Folder {
         Ok(())
     }
 
-    /// Deletes segments, oldest first.
+    /// Deletes segments, oldest first. One that a crash brings back is deleted by the next start.
     pub(super) fn delete(&self, numbers: &[u64]) -> Result<(), Trouble> {
         for number in numbers {
             let path = self.path(&segment_name(*number));
             self.files.remove(&path).map_err(broken("delete", &path))?;
         }
-        if numbers.is_empty() {
-            return Ok(());
-        }
-        self.sync_names()
+        Ok(())
     }
 
     fn rename(&self, from: &Path, to: &Path) -> Result<(), Trouble> {
         self.files.rename(from, to).map_err(trouble("rename", from))
     }
 
-    fn sync_names(&self) -> Result<(), Trouble> {
+    /// Makes the folder as it is now durable.
+    pub(super) fn sync_names(&self) -> Result<(), Trouble> {
         self.files
             .sync_dir(&self.dir)
             .map_err(broken("fsync", &self.dir))

@@ -254,11 +254,14 @@ impl Writer {
             numbers.push(number);
             self.ledger.deleted();
         }
+        self.report_length();
+        settled(self.folder.delete(&numbers))?;
         if self.state.full && !numbers.is_empty() {
+            // Otherwise nobody waits for the room, and a sync costs a group its turn.
+            settled(self.folder.sync_names())?;
             self.state.retry_at = Some(Instant::now());
         }
-        self.report_length();
-        settled(self.folder.delete(&numbers)).map(|_| ())
+        Ok(())
     }
 
     fn report_length(&self) {
