@@ -27,7 +27,6 @@ const WHO: Identity = Identity {
     node: NodeId(1),
 };
 
-#[derive(Clone)]
 struct Told(Sender<Lsn>);
 
 impl Completion for Told {
@@ -53,16 +52,44 @@ fn folder(name: &str) -> PathBuf {
     path
 }
 
-/// Appends `batch` records from `next` on and waits for the last.
-fn round(disk: &mut impl Disk, told: &Receiver<Lsn>, next: &mut u64, batch: u64) {
-    let mut append = Append::in_buffer(GroupId(0), Lsn(*next), disk.buffer());
-    for _ in 0..batch {
-        append.push(|out| out.extend_from_slice(&PAYLOAD));
+/// A disk, and where its log is.
+struct Log<D> {
+    disk: D,
+    told: Receiver<Lsn>,
+    next: u64,
+    durable: u64,
+    released: u64,
+}
+
+impl<D: Disk> Log<D> {
+    fn new(disk: D, told: Receiver<Lsn>) -> Self {
+        Self {
+            disk,
+            told,
+            next: 1,
+            durable: 0,
+            released: 1,
+        }
     }
-    append.forced = true;
-    disk.append(append);
-    *next += batch;
-    while told.recv().unwrap() < Lsn(*next - 1) {}
+
+    /// Appends `batch` records and waits until at most `behind` records are not durable.
+    fn round(&mut self, batch: u64, behind: u64) {
+        let mut append = Append::in_buffer(GroupId(0), Lsn(self.next), self.disk.buffer());
+        for _ in 0..batch {
+            append.push(|out| out.extend_from_slice(&PAYLOAD));
+        }
+        append.forced = true;
+        self.disk.append(append);
+        self.next += batch;
+        while self.durable + behind < self.next - 1 {
+            self.durable = self.told.recv().unwrap().0;
+        }
+        // As a node would that takes a snapshot now and then: bounds the disk.
+        if self.next - self.released > 500_000 {
+            self.released = self.next;
+            self.disk.release(GroupId(0), Lsn(self.next - 1));
+        }
+    }
 }
 
 fn appends(c: &mut Criterion) {
@@ -72,17 +99,18 @@ fn appends(c: &mut Criterion) {
         .sample_size(20)
         .warm_up_time(Duration::from_millis(300))
         .measurement_time(Duration::from_secs(2));
-    for batch in [1, 16, 256] {
-        group.throughput(Throughput::Elements(batch));
-        group.bench_function(format!("memory/batch{batch}"), |b| {
-            let (sender, told) = channel();
-            let mut disk = MemoryDisk::new(Told(sender));
-            let mut next = 1;
-            b.iter(|| round(&mut disk, &told, &mut next, batch));
-        });
-    }
     for batch in [1, 16, 256, 4096] {
-        group.throughput(Throughput::Elements(batch));
+        group.throughput(Throughput::ElementsAndBytes {
+            elements: batch,
+            bytes: batch * PAYLOAD.len() as u64,
+        });
+        if batch < 4096 {
+            group.bench_function(format!("memory/batch{batch}"), |b| {
+                let (sender, told) = channel();
+                let mut log = Log::new(MemoryDisk::new(Told(sender)), told);
+                b.iter(|| log.round(batch, 0));
+            });
+        }
         group.bench_function(format!("raw/batch{batch}"), |b| {
             let path = folder("raw");
             let mut file = File::create(&path).unwrap();
@@ -93,23 +121,18 @@ fn appends(c: &mut Criterion) {
             });
             std::fs::remove_file(path).unwrap();
         });
-        group.bench_function(format!("wal/batch{batch}"), |b| {
-            let path = folder("wal");
-            format(&path, WHO).unwrap();
-            let (sender, told) = channel();
-            let mut opened = Wal::open(&path, WHO, Options::default(), Told(sender)).unwrap();
-            let (mut next, mut since) = (1, 1);
-            b.iter(|| {
-                round(&mut opened.wal, &told, &mut next, batch);
-                // As a node would that takes a snapshot now and then: bounds the disk.
-                if next - since > 500_000 {
-                    since = next;
-                    opened.wal.release(GroupId(0), Lsn(next - 1));
-                }
+        for (name, behind) in [("wal", 0), ("group", batch)] {
+            group.bench_function(format!("{name}/batch{batch}"), |b| {
+                let path = folder(name);
+                format(&path, WHO).unwrap();
+                let (sender, told) = channel();
+                let opened = Wal::open(&path, WHO, Options::default(), Told(sender)).unwrap();
+                let mut log = Log::new(opened.wal, told);
+                b.iter(|| log.round(batch, behind));
+                drop(log);
+                remove_dir_all(path).unwrap();
             });
-            drop(opened);
-            remove_dir_all(path).unwrap();
-        });
+        }
     }
     group.finish();
 }

@@ -1,4 +1,10 @@
 //! The floor under every real-node figure: what two endpoints with mutual TLS cost, on loopback.
+//!
+//! | line | one iteration |
+//! |---|---|
+//! | `raw/echo` | 64 bytes to a bare UDP socket on another thread, and back |
+//! | `quic/echo` | the same as a client's call: encrypted, framed, acknowledged, answered by a gateway |
+//! | `quic/stream_throughput` | 16 MiB of messages to a peer, in batches of 64 KiB |
 
 use bytes::Bytes;
 use consensus_core::{
@@ -20,6 +26,7 @@ use std::{
     time::{Duration, Instant},
 };
 use tokio::{
+    net::UdpSocket,
     runtime::{Builder, Runtime},
     sync::{Mutex, Notify},
 };
@@ -163,6 +170,38 @@ impl Pair {
     }
 }
 
+/// Two bare sockets, the second of which sends back what it gets.
+async fn bare(there: &Runtime) -> UdpSocket {
+    let local: SocketAddr = ([127, 0, 0, 1], 0).into();
+    let echo = {
+        let _there = there.enter();
+        let socket = std::net::UdpSocket::bind(local).expect("a free port");
+        socket.set_nonblocking(true).expect("a socket");
+        UdpSocket::from_std(socket).expect("a socket")
+    };
+    let socket = UdpSocket::bind(local).await.expect("a free port");
+    let to = echo.local_addr().expect("bound");
+    socket.connect(to).await.expect("loopback");
+    there.spawn(async move {
+        let mut packet = [0; 2 * ECHO];
+        while let Ok((length, from)) = echo.recv_from(&mut packet).await {
+            let _ = echo.send_to(&packet[..length], from).await;
+        }
+    });
+    socket
+}
+
+async fn bare_echo(socket: &UdpSocket, rounds: u64) -> Duration {
+    let mut packet = [7; ECHO];
+    let begun = Instant::now();
+    for _ in 0..rounds {
+        socket.send(&packet).await.expect("loopback");
+        let length = socket.recv(&mut packet).await.expect("loopback");
+        assert_eq!(length, ECHO);
+    }
+    begun.elapsed()
+}
+
 /// One thread, as a node has one for its network; it also runs while nobody waits for it.
 fn thread() -> Runtime {
     let mut builder = Builder::new_multi_thread();
@@ -183,6 +222,16 @@ fn transport(c: &mut Criterion) {
         let task = handle.spawn(async move { what(&mut *pair.lock().await, rounds).await });
         handle.block_on(task).expect("an answer")
     };
+    let made = Arc::clone(&there);
+    let on_thread = handle.spawn(async move { Arc::new(bare(&made).await) });
+    let socket = handle.block_on(on_thread).expect("two sockets");
+    c.bench_function("raw/echo", |b| {
+        b.iter_custom(|rounds| {
+            let socket = Arc::clone(&socket);
+            let task = handle.spawn(async move { bare_echo(&socket, rounds).await });
+            handle.block_on(task).expect("an answer")
+        });
+    });
     let mut group = c.benchmark_group("quic");
     group.throughput(Throughput::Elements(1));
     group.bench_function("echo", |b| {
