@@ -6,9 +6,13 @@ use crate::identity::Role;
 use crate::stats::Counter;
 use crate::{connection, tls};
 use quinn::{Connection, ConnectionError, Incoming, VarInt, crypto::rustls::HandshakeData};
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering::AcqRel},
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, Ipv6Addr},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering::AcqRel},
+    },
 };
 use tokio::time::timeout;
 
@@ -40,6 +44,54 @@ impl Drop for Ticket {
     }
 }
 
+/// Who is at the door, by where they come from. Holds no more than there are handshakes.
+#[derive(Debug, Default)]
+pub(crate) struct Door(Mutex<BTreeMap<IpAddr, usize>>);
+
+/// One newcomer of a bounded number from one place.
+struct Guest {
+    shared: Arc<Shared>,
+    from: IpAddr,
+}
+
+impl Guest {
+    /// Lets one in unless `most` of the same place are at the door.
+    fn admit(shared: &Arc<Shared>, address: IpAddr, most: usize) -> Option<Self> {
+        let from = place(address);
+        let mut door = shared.door.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = door.entry(from).or_default();
+        if *count >= most {
+            return None;
+        }
+        *count += 1;
+        Some(Self {
+            shared: Arc::clone(shared),
+            from,
+        })
+    }
+}
+
+impl Drop for Guest {
+    fn drop(&mut self) {
+        let door = &self.shared.door.0;
+        let mut door = door.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = door.get_mut(&self.from) {
+            *count -= 1;
+            if *count == 0 {
+                door.remove(&self.from);
+            }
+        }
+    }
+}
+
+/// What one stranger has to himself: an address, of IPv6 the network of 64 bits that providers give.
+fn place(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V4(address) => address.into(),
+        IpAddr::V6(address) => Ipv6Addr::from(u128::from(address) >> 64 << 64).into(),
+    }
+}
+
 /// Listens until the socket is closed.
 pub(crate) async fn run(shared: Arc<Shared>) {
     let limits = shared.limits.clone();
@@ -57,11 +109,18 @@ pub(crate) async fn run(shared: Arc<Shared>) {
             incoming.refuse();
             continue;
         };
-        shared.spawn(newcomer(Arc::clone(&shared), incoming, ticket));
+        // One stranger who keeps at it leaves the other places to others.
+        let address = incoming.remote_address().ip();
+        let Some(guest) = Guest::admit(&shared, address, limits.handshakes_from_one) else {
+            shared.stats.add(Counter::TurnedAway, 1);
+            incoming.refuse();
+            continue;
+        };
+        shared.spawn(newcomer(Arc::clone(&shared), incoming, (ticket, guest)));
     }
 }
 
-async fn newcomer(shared: Arc<Shared>, incoming: Incoming, ticket: Ticket) {
+async fn newcomer(shared: Arc<Shared>, incoming: Incoming, place: (Ticket, Guest)) {
     let address = incoming.remote_address();
     // Fails at once when no protocol is offered that we speak.
     let connecting = match incoming.accept() {
@@ -90,7 +149,7 @@ async fn newcomer(shared: Arc<Shared>, incoming: Incoming, ticket: Ticket) {
         }
     };
     let settled = settle(&shared, &connection).await;
-    drop(ticket);
+    drop(place);
     match settled {
         Ok((settled, true)) => connection::run(&shared, connection, settled, false).await,
         Ok((settled, false)) => client(&shared, connection, settled).await,
@@ -173,5 +232,19 @@ async fn client(shared: &Arc<Shared>, connection: Connection, settled: Settled) 
             refused.close(&connection, &shared.stats, connection.remote_address().ip())
         }
         None => connection.close(connection::CLOSED, b"good-bye"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_network_of_ipv6_is_one_place_and_an_address_of_ipv4_another() {
+        let at = |text: &str| place(text.parse().expect("an address"));
+        assert_eq!(at("2001:db8:1:2::1"), at("2001:db8:1:2:ffff::9"));
+        assert_ne!(at("2001:db8:1:2::1"), at("2001:db8:1:3::1"));
+        assert_ne!(at("192.0.2.1"), at("192.0.2.2"));
+        assert_eq!(at("::ffff:192.0.2.1"), at("192.0.2.1"));
     }
 }

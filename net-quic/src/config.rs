@@ -66,6 +66,9 @@ pub struct Limits {
     pub handshakes_unvalidated: usize,
     /// Handshakes under way beyond which newcomers are turned away. Default 64.
     pub handshakes: usize,
+    /// Handshakes under way beyond which newcomers from the same address (of IPv6: the same network
+    /// of 64 bits) are turned away, so that one stranger cannot take all the places. Default 32.
+    pub handshakes_from_one: usize,
     /// Client connections at a time. Default 1024.
     pub clients: usize,
     /// Calls under way on one client connection; beyond it the connection is not read. Default 4096.
@@ -97,6 +100,7 @@ impl Default for Limits {
             initial_rtt: Duration::from_millis(50),
             handshakes_unvalidated: 16,
             handshakes: 64,
+            handshakes_from_one: 32,
             clients: 1024,
             calls: 4096,
             backoff: Duration::from_millis(20)..=Duration::from_secs(1),

@@ -52,6 +52,7 @@ pub(crate) struct Shared {
     pub(crate) link: Option<LinkControl>,
     pub(crate) closing: watch::Sender<bool>,
     pub(crate) handshakes: AtomicUsize,
+    pub(crate) door: accept::Door,
     pub(crate) clients: AtomicUsize,
     /// When this node's own certificate ends.
     pub(crate) not_after: watch::Sender<SystemTime>,
@@ -110,6 +111,7 @@ impl Endpoint {
             link: config.link,
             closing: watch::Sender::new(false),
             handshakes: AtomicUsize::new(0),
+            door: accept::Door::default(),
             clients: AtomicUsize::new(0),
             not_after: watch::Sender::new(name.not_after),
             revoked: watch::Sender::new(Revoked::of(config.identity.revoked())?),

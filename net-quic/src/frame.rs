@@ -141,6 +141,11 @@ impl Frames {
         self.deadline = deadline;
     }
 
+    /// Nobody reads for a while: the time of a frame that has begun starts anew when somebody does.
+    pub(crate) const fn pause(&mut self) {
+        self.inside_since = None;
+    }
+
     /// The next frame that has arrived already.
     pub(crate) fn next(&mut self) -> Result<Option<Bytes>, FrameError> {
         let frame = self.cutter.next()?;

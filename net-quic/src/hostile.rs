@@ -152,7 +152,15 @@ pub fn config(
 /// # Errors
 /// When the system has none.
 pub fn socket() -> Result<Endpoint, HostileError> {
-    Ok(Endpoint::client(([127, 0, 0, 1], 0).into())?)
+    socket_at(1)
+}
+
+/// As [`socket`], at the address 127.0.0.`host`: another stranger's.
+///
+/// # Errors
+/// When the system has none.
+pub fn socket_at(host: u8) -> Result<Endpoint, HostileError> {
+    Ok(Endpoint::client(([127, 0, 0, host], 0).into())?)
 }
 
 /// Dials node `node` of `cluster` at `address`.

@@ -148,13 +148,30 @@ async fn serve<G: Gateway, I: Fn() -> String + Send + Sync>(
     let mut calls = FuturesUnordered::new();
     let mut closing = shared.closing.subscribe();
     let mut is_reading = true;
+    // Read, and not begun: what came in one read may be more than there is room for.
+    let mut asks = Vec::new().into_iter();
     loop {
-        if !is_reading && calls.is_empty() && answers.left() == 0 {
+        while calls.len() < shared.limits.calls && answers.left() < ANSWERS {
+            match asks
+                .next()
+                .map(|ask| begin(service, shared, name.role, ask))
+            {
+                Some(Begun::Asked(id, asked)) => calls.push(answer(&service.gateway, id, asked)),
+                Some(Begun::Answered(reply)) => answers.add(&reply),
+                None => break,
+            }
+        }
+        let is_idle = asks.len() == 0 && calls.is_empty() && answers.left() == 0;
+        if !is_reading && is_idle {
             let _ = answers.stream.finish();
             let _ = timeout(FAREWELL, answers.stream.stopped()).await;
             return None;
         }
-        let may_read = is_reading && calls.len() < shared.limits.calls && answers.left() < ANSWERS;
+        let has_room = calls.len() < shared.limits.calls && answers.left() < ANSWERS;
+        if !has_room {
+            // What does not arrive then is not the client's fault.
+            frames.pause();
+        }
         tokio::select! {
             biased;
             Some(reply) = calls.next(), if !calls.is_empty() => {
@@ -168,40 +185,48 @@ async fn serve<G: Gateway, I: Fn() -> String + Send + Sync>(
                     return None;
                 }
             }
-            asked = read(&mut frames), if may_read => match asked {
-                Ok(Some(asks)) => {
-                    for ask in asks {
-                        match ask {
-                            Ask::Call { id, client, sequence, body } => {
-                                shared.stats.add(Counter::Calls, 1);
-                                let asked = Asked::Call(client, sequence, body);
-                                calls.push(answer(&service.gateway, id, asked));
-                            }
-                            Ask::Inspect { id } => {
-                                let text = (service.inspect)();
-                                answers.add(&Reply::Text { id, text });
-                            }
-                            Ask::Manage { id, what } if name.role == Role::Operator => {
-                                calls.push(answer(&service.gateway, id, Asked::Manage(what)));
-                            }
-                            Ask::Manage { id, .. } => {
-                                answers.add(&Reply::Denied {
-                                    id,
-                                    why: "only a certificate of an operator may change members"
-                                        .into(),
-                                });
-                            }
-                            Ask::Link { id, command } => {
-                                answers.add(&link(shared, name.role, id, &command));
-                            }
-                        }
-                    }
-                }
+            asked = read(&mut frames), if is_reading && has_room => match asked {
+                Ok(Some(read)) => asks = read.into_iter(),
                 Ok(None) => is_reading = false,
                 Err(refused) => return Some(refused).filter(|r| r.counter != Counter::PeersLost),
             },
             _ = closing.wait_for(|closing| *closing), if is_reading => is_reading = false,
         }
+    }
+}
+
+/// What has become of a question.
+enum Begun {
+    Answered(Reply),
+    Asked(u64, Asked),
+}
+
+fn begin<G, I: Fn() -> String>(
+    service: &Service<G, I>,
+    shared: &Shared,
+    role: Role,
+    ask: Ask,
+) -> Begun {
+    match ask {
+        Ask::Call {
+            id,
+            client,
+            sequence,
+            body,
+        } => {
+            shared.stats.add(Counter::Calls, 1);
+            Begun::Asked(id, Asked::Call(client, sequence, body))
+        }
+        Ask::Inspect { id } => Begun::Answered(Reply::Text {
+            id,
+            text: (service.inspect)(),
+        }),
+        Ask::Manage { id, what } if role == Role::Operator => Begun::Asked(id, Asked::Manage(what)),
+        Ask::Manage { id, .. } => Begun::Answered(Reply::Denied {
+            id,
+            why: "only a certificate of an operator may change members".into(),
+        }),
+        Ask::Link { id, command } => Begun::Answered(link(shared, role, id, &command)),
     }
 }
 

@@ -357,6 +357,47 @@ async fn a_flood_of_handshakes_is_bounded_and_lets_a_peer_in() {
     lives(&ca, &mut one).await;
 }
 
+/// X6, X8: one address takes as many places at the door as it is given, and does not go. While it
+/// stands there, a client from another address is let in and served.
+#[tokio::test]
+async fn x8_one_address_cannot_keep_others_from_the_door() {
+    let ca = authority();
+    let mut settings = config(node_identity(&ca, 1), 1, 1);
+    settings.limits.handshakes_unvalidated = 4;
+    settings.limits.handshakes = 8;
+    settings.limits.handshakes_from_one = 4;
+    // Nobody is turned out for being slow.
+    settings.limits.handshake_deadline = 10 * PATIENCE;
+    let one = start(settings);
+    one.endpoint.serve(Echo, String::new);
+    let silent = ca.issue(Role::Client).unwrap();
+    let mut flood = tokio::task::JoinSet::new();
+    for _ in 0..24 {
+        let dialling = raw::config(&silent, CLIENT, None);
+        let address = one.address;
+        flood.spawn(async move {
+            let socket = hostile::socket_at(2).unwrap();
+            loop {
+                let to = (CLUSTER, NodeId(1));
+                let dialled = hostile::dial(socket.clone(), address, to, dialling.clone()).await;
+                if let Ok(dialled) = dialled {
+                    dialled.connection.closed().await;
+                }
+            }
+        });
+    }
+    until("most are turned away", || {
+        one.count(Counter::TurnedAway) >= 40
+    })
+    .await;
+    let honest = client(&ca, Role::Client, &[&one]);
+    for number in 0..20 {
+        call(&honest, number).await;
+    }
+    assert_eq!(one.count(Counter::HandshakeTimeout), 0);
+    assert_eq!(one.count(Counter::ClientsConnected), 1);
+}
+
 /// X6: connections that never say anything again. Up to the limit they are kept, above it they are
 /// turned away, and a client that was there is served as before.
 #[tokio::test]
