@@ -44,48 +44,61 @@ impl Drop for Ticket {
     }
 }
 
-/// Who is at the door, by where they come from. Holds no more than there are handshakes.
-#[derive(Debug, Default)]
-pub(crate) struct Door(Mutex<BTreeMap<IpAddr, usize>>);
+/// How many of each there are. Nothing is kept of those of whom there are none.
+#[derive(Debug)]
+pub(crate) struct Crowd<K>(Mutex<BTreeMap<K, usize>>);
 
-/// One newcomer of a bounded number from one place.
-struct Guest {
-    shared: Arc<Shared>,
-    from: IpAddr,
+impl<K> Default for Crowd<K> {
+    fn default() -> Self {
+        Self(Mutex::default())
+    }
 }
 
-impl Guest {
-    /// Lets one in unless `most` of the same place are at the door.
-    fn admit(shared: &Arc<Shared>, address: IpAddr, most: usize) -> Option<Self> {
-        let from = place(address);
-        let mut door = shared.door.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = door.entry(from).or_default();
-        if *count >= most {
+/// One of a bounded number of its kind.
+struct Place<K: Ord> {
+    shared: Arc<Shared>,
+    of: fn(&Shared) -> &Crowd<K>,
+    kind: K,
+}
+
+impl<K: Ord + Clone> Place<K> {
+    /// Lets one in unless `most` of its kind are there.
+    fn admit(
+        shared: &Arc<Shared>,
+        of: fn(&Shared) -> &Crowd<K>,
+        kind: K,
+        most: usize,
+    ) -> Option<Self> {
+        let mut crowd = of(shared).0.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = crowd.get(&kind).copied().unwrap_or(0);
+        if count >= most {
             return None;
         }
-        *count += 1;
+        crowd.insert(kind.clone(), count + 1);
+        drop(crowd);
         Some(Self {
             shared: Arc::clone(shared),
-            from,
+            of,
+            kind,
         })
     }
 }
 
-impl Drop for Guest {
+impl<K: Ord> Drop for Place<K> {
     fn drop(&mut self) {
-        let door = &self.shared.door.0;
-        let mut door = door.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = door.get_mut(&self.from) {
+        let crowd = &(self.of)(&self.shared).0;
+        let mut crowd = crowd.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = crowd.get_mut(&self.kind) {
             *count -= 1;
             if *count == 0 {
-                door.remove(&self.from);
+                crowd.remove(&self.kind);
             }
         }
     }
 }
 
 /// What one stranger has to himself: an address, of IPv6 the network of 64 bits that providers give.
-fn place(address: IpAddr) -> IpAddr {
+fn origin(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V4(address) => address.into(),
         IpAddr::V6(address) => Ipv6Addr::from(u128::from(address) >> 64 << 64).into(),
@@ -110,8 +123,9 @@ pub(crate) async fn run(shared: Arc<Shared>) {
             continue;
         };
         // One stranger who keeps at it leaves the other places to others.
-        let address = incoming.remote_address().ip();
-        let Some(guest) = Guest::admit(&shared, address, limits.handshakes_from_one) else {
+        let from = origin(incoming.remote_address().ip());
+        let most = limits.handshakes_from_one;
+        let Some(guest) = Place::admit(&shared, |s| &s.door, from, most) else {
             shared.stats.add(Counter::TurnedAway, 1);
             incoming.refuse();
             continue;
@@ -120,7 +134,7 @@ pub(crate) async fn run(shared: Arc<Shared>) {
     }
 }
 
-async fn newcomer(shared: Arc<Shared>, incoming: Incoming, place: (Ticket, Guest)) {
+async fn newcomer(shared: Arc<Shared>, incoming: Incoming, place: (Ticket, Place<IpAddr>)) {
     let address = incoming.remote_address();
     // Fails at once when no protocol is offered that we speak.
     let connecting = match incoming.accept() {
@@ -202,29 +216,46 @@ async fn settle(shared: &Arc<Shared>, connection: &Connection) -> Result<(Settle
     Ok((settled, is_peer))
 }
 
+/// Why this client is not served, if so; else its places, kept as long as it is.
+fn places(
+    shared: &Arc<Shared>,
+    connection: &Connection,
+) -> Result<(Ticket, Place<Vec<u8>>), &'static str> {
+    let (most, of_one) = (shared.limits.clients, shared.limits.clients_of_one);
+    let ticket = Ticket::take(shared, |s| &s.clients, most).ok_or("too many clients")?;
+    let chain = handshake::chain(connection);
+    let certificate = chain.first().map(|first| first.to_vec());
+    let member = Place::admit(
+        shared,
+        |s| &s.certificates,
+        certificate.unwrap_or_default(),
+        of_one,
+    );
+    let member = member.ok_or("too many clients with this certificate")?;
+    Ok((ticket, member))
+}
+
 async fn client(shared: &Arc<Shared>, connection: Connection, settled: Settled) {
-    let most = shared.limits.clients;
-    let Some(ticket) = Ticket::take(shared, |s| &s.clients, most) else {
+    let turn_away = |why: &str| {
         shared.stats.add(Counter::TurnedAway, 1);
         connection.close(
             VarInt::from_u32(Counter::TurnedAway as u32 + 1),
-            b"too many clients",
+            why.as_bytes(),
         );
-        return;
+    };
+    let places = match places(shared, &connection) {
+        Ok(places) => places,
+        Err(why) => return turn_away(why),
     };
     let Some(service) = shared.service() else {
-        connection.close(
-            VarInt::from_u32(Counter::TurnedAway as u32 + 1),
-            b"not serving yet",
-        );
-        return;
+        return turn_away("not serving yet");
     };
     shared.stats.add(Counter::ClientsConnected, 1);
     connection.set_max_concurrent_uni_streams(VarInt::from_u32(0));
     let refused = service
         .run(Arc::clone(shared), connection.clone(), settled)
         .await;
-    drop(ticket);
+    drop(places);
     // Wakes whoever waits for the last client to leave.
     shared.closing.send_modify(|_| {});
     match refused {
@@ -241,7 +272,7 @@ mod tests {
 
     #[test]
     fn a_network_of_ipv6_is_one_place_and_an_address_of_ipv4_another() {
-        let at = |text: &str| place(text.parse().expect("an address"));
+        let at = |text: &str| origin(text.parse().expect("an address"));
         assert_eq!(at("2001:db8:1:2::1"), at("2001:db8:1:2:ffff::9"));
         assert_ne!(at("2001:db8:1:2::1"), at("2001:db8:1:3::1"));
         assert_ne!(at("192.0.2.1"), at("192.0.2.2"));

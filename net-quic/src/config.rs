@@ -71,6 +71,9 @@ pub struct Limits {
     pub handshakes_from_one: usize,
     /// Client connections at a time. Default 1024.
     pub clients: usize,
+    /// Client connections at a time that stand on the same certificate, so that one client that forgets
+    /// to close them leaves places to others. Default 512.
+    pub clients_of_one: usize,
     /// Calls under way on one client connection; beyond it the connection is not read. Default 4096.
     pub calls: usize,
     /// First and longest pause between two attempts to reach a peer; doubled a failure, drawn from
@@ -102,6 +105,7 @@ impl Default for Limits {
             handshakes: 64,
             handshakes_from_one: 32,
             clients: 1024,
+            clients_of_one: 512,
             calls: 4096,
             backoff: Duration::from_millis(20)..=Duration::from_secs(1),
             other_disk: false,

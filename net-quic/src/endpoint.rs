@@ -25,7 +25,7 @@ use rand_pcg::Pcg64;
 use std::{
     collections::BTreeMap,
     fmt, io,
-    net::{SocketAddr, UdpSocket},
+    net::{IpAddr, SocketAddr, UdpSocket},
     sync::{Arc, Mutex, PoisonError, RwLock, atomic::AtomicUsize},
     time::{Duration, SystemTime},
 };
@@ -52,8 +52,11 @@ pub(crate) struct Shared {
     pub(crate) link: Option<LinkControl>,
     pub(crate) closing: watch::Sender<bool>,
     pub(crate) handshakes: AtomicUsize,
-    pub(crate) door: accept::Door,
+    /// Newcomers, by where they come from.
+    pub(crate) door: accept::Crowd<IpAddr>,
     pub(crate) clients: AtomicUsize,
+    /// Clients, by their certificates.
+    pub(crate) certificates: accept::Crowd<Vec<u8>>,
     /// When this node's own certificate ends.
     pub(crate) not_after: watch::Sender<SystemTime>,
     revoked: watch::Sender<Revoked>,
@@ -111,7 +114,8 @@ impl Endpoint {
             link: config.link,
             closing: watch::Sender::new(false),
             handshakes: AtomicUsize::new(0),
-            door: accept::Door::default(),
+            door: accept::Crowd::default(),
+            certificates: accept::Crowd::default(),
             clients: AtomicUsize::new(0),
             not_after: watch::Sender::new(name.not_after),
             revoked: watch::Sender::new(Revoked::of(config.identity.revoked())?),

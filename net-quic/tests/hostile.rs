@@ -432,6 +432,41 @@ async fn idle_connections_are_bounded_and_disturb_no_client() {
     }
 }
 
+/// X6: a client that opens one connection after another takes its own places, and nobody else's.
+#[tokio::test]
+async fn x6_one_certificate_cannot_take_all_the_places_of_clients() {
+    let ca = authority();
+    let mut settings = config(node_identity(&ca, 1), 1, 1);
+    settings.limits.clients = 8;
+    settings.limits.clients_of_one = 4;
+    let one = start(settings);
+    one.endpoint.serve(Echo, String::new);
+    let greedy = ca.issue(Role::Client).unwrap();
+    let mut kept = Vec::new();
+    for _ in 0..20 {
+        let dialled = raw::dial(one.address, 1, raw::config(&greedy, CLIENT, None));
+        let dialled = dialled.await.unwrap();
+        let streams = dialled.begin(&raw::hello(0, 0).frame()).await.unwrap();
+        kept.push((dialled, streams));
+    }
+    until("all others are turned away", || {
+        one.count(Counter::TurnedAway) == 16
+    })
+    .await;
+    let honest = client(&ca, Role::Client, &[&one]);
+    call(&honest, 1).await;
+    // And a place that is left is free again.
+    kept.clear();
+    until("one of its own is taken again", || {
+        one.count(Counter::ClientsConnected) == 5
+    })
+    .await;
+    let dialled = raw::dial(one.address, 1, raw::config(&greedy, CLIENT, None));
+    let dialled = dialled.await.unwrap();
+    dialled.settle(&raw::hello(0, 0)).await.unwrap();
+    until("it is let in", || one.count(Counter::ClientsConnected) == 6).await;
+}
+
 /// NW-05: streams that are opened and never finished: three a connection, and one that does not even
 /// say its class ends the connection.
 #[tokio::test]
