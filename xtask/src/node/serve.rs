@@ -48,6 +48,8 @@ async fn serve<A: Runnable>(
     operator: Option<&Path>,
 ) -> anyhow::Result<u8> {
     let terminated = terminated()?;
+    // From the start as well: it would end a node that still reads its log.
+    let mut again = signal(SignalKind::hangup())?;
     let mut settings = settings::<A>(config, identity)?;
     settings.protocol = options;
     let breaks_disk = config.supervisor.is_some_and(|parent| parent.breaks_disk);
@@ -77,7 +79,6 @@ async fn serve<A: Runnable>(
         })?;
     }
     tokio::pin!(terminated);
-    let mut again = signal(SignalKind::hangup())?;
     loop {
         tokio::select! {
             () = &mut terminated => break,
