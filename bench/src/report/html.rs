@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 const STYLE: &str = "
 :root { color-scheme: light dark; --ink: #1c1f23; --paper: #fff; --faint: #667; --line: #d5d8dd; --bad: #b3261e; --warn: #8a5a00 }
 @media (prefers-color-scheme: dark) { :root { --ink: #e4e6ea; --paper: #15181c; --faint: #99a; --line: #363b43; --bad: #ff8a80; --warn: #e8b64c } }
-body { font: 15px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--paper); max-width: 76rem; margin: 2rem auto; padding: 0 1rem }
+body { font: 15px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--paper); max-width: 84rem; margin: 2rem auto; padding: 0 1rem }
 caption { text-align: left; color: var(--faint); padding: .25rem 0 } .wide:focus-visible { outline: 2px solid var(--faint) } summary { cursor: pointer }
 h1 { font-size: 1.5rem } h2 { font-size: 1.15rem; margin-top: 2rem }
 code, pre { font-family: ui-monospace, monospace; font-size: .9em } pre { overflow-x: auto; padding: .6rem; border: 1px solid var(--line) }
@@ -22,7 +22,7 @@ th, td { text-align: right; padding: .25rem .5rem; border-bottom: 1px solid var(
 th:first-child, td.text, th.text { text-align: left } thead th, th[scope=row] { font-weight: 600 } thead th { color: var(--faint) }
 tr.invalid td { color: var(--faint) } .bad { color: var(--bad) } .warn { color: var(--warn) } .faint { color: var(--faint) }
 svg { width: 100%; height: auto; max-width: 60rem } svg text { fill: var(--ink) }
-@media print { body { max-width: none; margin: 0; font-size: 11px } .wide { overflow: visible } th, td { padding: .15rem .35rem } h2 { break-after: avoid } .key { break-after: avoid } svg, table { break-inside: avoid } .key i { print-color-adjust: exact } }
+@media print { body { max-width: none; margin: 0; font-size: 11px } .wide { overflow: visible } th, td { padding: .15rem .35rem } h2 { break-after: avoid } section, table { break-inside: avoid } .key i { print-color-adjust: exact } }
 .key { display: flex; flex-wrap: wrap; gap: .3rem 1.2rem } .key i { display: inline-block; width: 1em; height: .7em; margin-right: .4em }
 ";
 
@@ -196,26 +196,32 @@ fn drawings(groups: &[Group<'_>]) -> Markup {
         } }
     };
     html! {
-        h2 { "Response time over throughput" }
-        (key)
-        @match chart::load(&curves(groups)) {
-            Some(svg) => (PreEscaped(svg)),
-            None => p { "No operation was recorded." },
+        section {
+            h2 { "Response time over throughput" }
+            (key)
+            @match chart::load(&curves(groups)) {
+                Some(svg) => (PreEscaped(svg)),
+                None => p { "No operation was recorded." },
+            }
+            p.faint {
+                "Dots are medians, lines reach up to the 99th percentile. Further down and to the right is better."
+            }
         }
-        p.faint {
-            "Dots are medians, lines reach up to the 99th percentile. Further down and to the right is better."
+        section {
+            h2 { "Response time by percentile" }
+            @match chart::latency(&shown) {
+                Some(svg) => (PreEscaped(svg)),
+                None => p { "No operation was recorded." },
+            }
         }
-        h2 { "Response time by percentile" }
-        @match chart::latency(&shown) {
-            Some(svg) => (PreEscaped(svg)),
-            None => p { "No operation was recorded." },
+        section {
+            h2 { "Operations a second over time" }
+            @match chart::throughput(&shown) {
+                Some(svg) => (PreEscaped(svg)),
+                None => p { "No operation was recorded." },
+            }
+            p.faint { "Drawn from the first repetition of each." }
         }
-        h2 { "Operations a second over time" }
-        @match chart::throughput(&shown) {
-            Some(svg) => (PreEscaped(svg)),
-            None => p { "No operation was recorded." },
-        }
-        p.faint { "Drawn from the first repetition of each." }
     }
 }
 
