@@ -9,10 +9,10 @@ use crate::storage::DiskFailure;
 use std::{
     boxed::Box,
     io,
+    ops::Range,
     path::{Path, PathBuf},
     string::ToString,
     sync::Arc,
-    vec::Vec,
 };
 
 /// The reserve is this much longer than a segment; cut off when it is taken, that leaves room for
@@ -190,7 +190,21 @@ impl Folder {
     }
 }
 
-/// Zeros to be written ahead of the log.
-pub(super) fn zeros(length: u64) -> Vec<u8> {
-    std::vec![0; length as usize]
+/// Zeros are written in pieces that end at multiples of this many bytes. The page cache takes what comes
+/// in one call in as large folios as it can, and each later sync looks through all blocks of every folio
+/// that it finds dirty: after pieces of 1 MiB a sync of a few hundred bytes took a quarter longer than
+/// after pieces of 16 KiB, smaller ones gained nothing more.
+const PIECE: u64 = 16 << 10;
+
+/// Writes zeros ahead of the log.
+pub(super) fn write_zeros(file: &dyn LogFile, range: Range<u64>) -> io::Result<()> {
+    let zeros = [0; PIECE as usize];
+    let mut at = range.start;
+    while at < range.end {
+        let next = (at / PIECE + 1) * PIECE;
+        let end = next.min(range.end);
+        write_all(file, &zeros[..(end - at) as usize], at)?;
+        at = end;
+    }
+    Ok(())
 }

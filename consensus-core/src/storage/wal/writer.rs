@@ -6,7 +6,7 @@ use super::{
     inbox::{Command, Inbox, Wake},
     layout::{GroupBuffer, SegmentHeader, Stored},
     ledger::Ledger,
-    segment::{Folder, Segment, Trouble, broken, trouble, zeros},
+    segment::{Folder, Segment, Trouble, broken, trouble, write_zeros},
 };
 use crate::{
     GroupId, Lsn,
@@ -57,7 +57,6 @@ pub(super) struct State {
     full: bool,
     retry_at: Option<Instant>,
     retry_after: Duration,
-    zeros: Vec<u8>,
 }
 
 impl Writer {
@@ -196,11 +195,7 @@ impl Writer {
         let ahead = self.options.zero_ahead;
         if written.is_ok() && end > segment.zeroed && end < segment.length && length < ahead / 4 {
             let to = (end + ahead).min(segment.length);
-            if (self.state.zeros.len() as u64) < to - end {
-                self.state.zeros = zeros(ahead);
-            }
-            let zeros = &self.state.zeros[..(to - end) as usize];
-            written = write_all(&*segment.file, zeros, end);
+            written = write_zeros(&*segment.file, end..to);
             segment.zeroed = to;
         }
         if let Err(error) = written {
