@@ -105,8 +105,9 @@ pub fn as_put(body: &[u8]) -> Option<(&[u8], &[u8])> {
 /// The body of a [`Put`](Operation::Put), made with one allocation.
 #[must_use]
 pub fn put(key: &[u8], value: &[u8]) -> Bytes {
-    // The kind, and two lengths of at most ten bytes.
-    let mut bytes = alloc::vec::Vec::with_capacity(21 + key.len() + value.len());
+    // Exactly: room to spare would cost a second allocation to share.
+    let bytes = 1 + wire::payload_bytes(key) + wire::payload_bytes(value);
+    let mut bytes = alloc::vec::Vec::with_capacity(bytes);
     bytes.push(2);
     wire::put_payload(key, &mut bytes);
     wire::put_payload(value, &mut bytes);

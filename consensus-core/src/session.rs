@@ -4,10 +4,7 @@
 //! that looked at a clock would differ between nodes.
 
 use crate::{ClientId, DecodeError, Decoder, Field, Index, Sequence, wire};
-use alloc::{
-    collections::{BTreeSet, VecDeque},
-    vec::Vec,
-};
+use alloc::{collections::BTreeSet, vec::Vec};
 use bytes::Bytes;
 use core::{hash::Hasher, ops::Range};
 use hashbrown::HashTable;
@@ -54,7 +51,7 @@ impl Session {
         self.newest = self.newest.max(sequence);
         self.results.push(sequence, result);
         if self.results.count > Sessions::WINDOW
-            && let Some(forgotten) = self.results.pop()
+            && let Some(forgotten) = self.results.forget()
         {
             self.floor = self.floor.max(forgotten);
         }
@@ -66,33 +63,45 @@ impl Session {
 /// with each batch, so a result of a few bytes must not cost more than those.
 #[derive(Clone, Debug)]
 struct Results {
-    bytes: VecDeque<u8>,
+    bytes: Vec<u8>,
+    /// Where the oldest begins that is still held, and the sequence before it: where the distances count
+    /// from.
+    start: usize,
+    before: Sequence,
+    /// How many of those are forgotten, and how many are not.
+    forgotten: u32,
     count: usize,
-    /// The sequence before the oldest, and the newest: where the distances count from.
-    forgotten: Sequence,
     last: Sequence,
+    /// So many of the newest followed one on another.
+    in_order: u32,
 }
 
 // After a snapshot the distances count from elsewhere.
 impl PartialEq for Results {
     fn eq(&self, other: &Self) -> bool {
-        let all = |results: &Self| -> Vec<_> {
-            let one = |(sequence, result)| (sequence, results.bytes(result));
-            results.iter().map(one).collect()
-        };
-        all(self) == all(other)
+        self.iter()
+            .map(|(sequence, result)| (sequence, &self.bytes[result]))
+            .eq(other
+                .iter()
+                .map(|(sequence, result)| (sequence, &other.bytes[result])))
     }
 }
 
 impl Eq for Results {}
 
 impl Results {
+    /// So many forgotten ones are held at most.
+    const FORGOTTEN_MAX: u32 = 16;
+
     const fn new() -> Self {
         Self {
-            bytes: VecDeque::new(),
+            bytes: Vec::new(),
+            start: 0,
+            before: Sequence(0),
+            forgotten: 0,
             count: 0,
-            forgotten: Sequence(0),
             last: Sequence(0),
+            in_order: 0,
         }
     }
 
@@ -101,59 +110,75 @@ impl Results {
         let distance = sequence.0.wrapping_sub(self.last.0).cast_signed();
         self.last = sequence;
         self.count += 1;
-        // Near zero either way, for calls in flight may overtake each other.
-        self.put((distance << 1 ^ distance >> 63).cast_unsigned());
-        self.put(result.len() as u64);
-        self.bytes.extend(result);
-    }
-
-    #[inline]
-    fn put(&mut self, mut number: u64) {
-        while number >= 0x80 {
-            self.bytes.push_back(number as u8 | 0x80);
-            number >>= 7;
+        self.in_order = match distance {
+            1 => self.in_order.saturating_add(1),
+            _ => 0,
+        };
+        // Two numbers and the result.
+        if self.bytes.capacity() - self.bytes.len() < 20 + result.len() {
+            self.make_room();
         }
-        self.bytes.push_back(number as u8);
+        // Near zero either way, for calls in flight may overtake each other.
+        let distance = (distance << 1 ^ distance >> 63).cast_unsigned();
+        wire::put_varint(distance, &mut self.bytes);
+        wire::put_payload(result, &mut self.bytes);
     }
 
-    /// Forgets the oldest.
+    /// Moves what is not forgotten to the front, where that gains enough to be worth it.
+    fn make_room(&mut self) {
+        if self.start >= self.bytes.capacity() / 4 {
+            self.bytes.drain(..self.start);
+            self.start = 0;
+        }
+    }
+
+    /// Forgets the oldest; which that was. Where all since then followed one on another, that is known
+    /// without a look at the oldest, which lies far from the newest: then it goes later, with others.
     #[inline]
-    fn pop(&mut self) -> Option<Sequence> {
-        let (sequence, result) = self.at(0, self.forgotten)?;
-        self.bytes.drain(..result.end);
-        self.count -= 1;
-        self.forgotten = sequence;
-        Some(sequence)
+    fn forget(&mut self) -> Option<Sequence> {
+        let since = self.count.checked_sub(1)?;
+        self.count = since;
+        self.forgotten += 1;
+        if self.in_order as usize >= since && self.forgotten < Self::FORGOTTEN_MAX {
+            return Some(Sequence(self.last.0 - since as u64));
+        }
+        self.drop_forgotten();
+        Some(self.before)
+    }
+
+    fn drop_forgotten(&mut self) {
+        for _ in 0..self.forgotten {
+            if let Some((sequence, result)) = self.at(self.start, self.before) {
+                (self.start, self.before) = (result.end, sequence);
+            }
+        }
+        self.forgotten = 0;
     }
 
     /// The result that begins at byte `start`, after one of the sequence `before`.
     #[inline]
     fn at(&self, start: usize, before: Sequence) -> Option<(Sequence, Range<usize>)> {
-        let mut bytes = self.bytes.range(start..).copied();
-        let length = bytes.len();
+        let mut bytes = self.bytes[start..].iter().copied();
         let distance = number(&mut bytes)?;
         let distance = (distance >> 1) ^ (distance & 1).wrapping_neg();
         let size = number(&mut bytes)? as usize;
-        let from = start + length - bytes.len();
+        let from = self.bytes.len() - bytes.len();
         Some((Sequence(before.0.wrapping_add(distance)), from..from + size))
     }
 
     fn iter(&self) -> impl Iterator<Item = (Sequence, Range<usize>)> + '_ {
-        let mut next = (self.forgotten, 0);
-        core::iter::from_fn(move || {
+        let mut next = (self.before, self.start);
+        let held = core::iter::from_fn(move || {
             let (sequence, result) = self.at(next.1, next.0)?;
             next = (sequence, result.end);
             Some((sequence, result))
-        })
+        });
+        held.skip(self.forgotten as usize)
     }
 
-    fn bytes(&self, result: Range<usize>) -> Vec<u8> {
-        self.bytes.range(result).copied().collect()
-    }
-
-    fn find(&self, wanted: Sequence) -> Option<Vec<u8>> {
+    fn find(&self, wanted: Sequence) -> Option<&[u8]> {
         let (_, result) = self.iter().find(|(known, _)| *known == wanted)?;
-        Some(self.bytes(result))
+        Some(&self.bytes[result])
     }
 }
 
@@ -293,7 +318,7 @@ impl Sessions {
         // Nearly always the newest: whether an older one is known is looked up only then.
         if sequence <= session.newest {
             if let Some(known) = session.results.find(sequence) {
-                *result = known;
+                result.extend_from_slice(known);
                 return Admission::Repeated;
             }
             if sequence <= session.floor {
@@ -318,7 +343,7 @@ impl Field for Sessions {
             wire::put_varint(session.results.count as u64, out);
             for (sequence, result) in session.results.iter() {
                 sequence.put(out);
-                wire::put_payload(&session.results.bytes(result), out);
+                wire::put_payload(&session.results.bytes[result], out);
             }
         }
     }
@@ -438,6 +463,39 @@ mod tests {
         }
         assert_eq!(call(&mut sessions, 99, CLIENT, 1), EXPIRED);
         assert_eq!(call(&mut sessions, 99, CLIENT, 2), repeated(b"one"));
+    }
+
+    /// Against a list that forgets the oldest at once. Calls in order, overtaking each other, and with gaps.
+    #[test]
+    fn the_oldest_result_is_forgotten_whatever_the_order() {
+        let orders: [fn(u64) -> u64; 4] = [
+            |call| call,
+            |call| call ^ 1,
+            |call| call + call / 90,
+            |call| if call % 70 < 3 { call ^ 2 } else { call },
+        ];
+        for order in orders {
+            let mut session = Session::new(CLIENT, Index(1));
+            let (mut known, mut floor) = (alloc::collections::VecDeque::new(), Sequence(0));
+            for call in 4..900 {
+                let sequence = Sequence(order(call));
+                let result = vec![call as u8; call as usize % 7];
+                session.record(sequence, &result);
+                known.push_back((sequence, result));
+                if known.len() > Sessions::WINDOW
+                    && let Some((forgotten, _)) = known.pop_front()
+                {
+                    floor = floor.max(forgotten);
+                }
+                let results = &session.results;
+                let held = results
+                    .iter()
+                    .map(|(known, at)| (known, &results.bytes[at]));
+                assert!(held.eq(known.iter().map(|(known, result)| (*known, &result[..]))));
+                assert_eq!((session.floor, results.count), (floor, known.len()));
+                assert!(results.bytes.capacity() < 2048);
+            }
+        }
     }
 
     #[test]

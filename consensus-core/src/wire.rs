@@ -210,6 +210,14 @@ pub fn put_payload(payload: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(payload);
 }
 
+/// How many bytes [`put_payload`] writes.
+#[inline]
+#[must_use]
+pub const fn payload_bytes(payload: &[u8]) -> usize {
+    let bits = usize::BITS - (payload.len() | 1).leading_zeros();
+    bits.div_ceil(7) as usize + payload.len()
+}
+
 /// Splits what [`put_payload`] wrote from the front of `input`: for readers on the hot path, who would
 /// neither copy nor share. None when it is not there.
 #[inline]

@@ -8,6 +8,7 @@ use consensus_core::{
 };
 use std::{
     io,
+    sync::Arc,
     time::{Duration, Instant},
 };
 use tokio::{
@@ -86,10 +87,10 @@ impl<A: Runnable> InProcess<A> {
     /// Runs `work` for all clients at once; how long it took from the first start to the last end.
     fn each<F, W>(&mut self, work: W) -> Duration
     where
-        W: Fn(Vec<Handle>, Client) -> F,
+        W: Fn(Arc<[Handle]>, Client) -> F,
         F: Future<Output = Client> + Send + 'static,
     {
-        let handles: Vec<Handle> = self
+        let handles: Arc<[Handle]> = self
             .nodes
             .iter()
             .map(|node| node.handle().clone())
@@ -97,7 +98,7 @@ impl<A: Runnable> InProcess<A> {
         let jobs: Vec<F> = self
             .clients
             .drain(..)
-            .map(|client| work(handles.clone(), client))
+            .map(|client| work(Arc::clone(&handles), client))
             .collect();
         let (elapsed, clients) = self.tokio.block_on(async {
             let start = Instant::now();

@@ -6,16 +6,97 @@ use crate::{
     kv::{self, Operation, Outcome, decode, encode},
     wire::put_payload,
 };
-use alloc::{collections::BTreeMap, sync::Arc, vec, vec::Vec};
+use alloc::{sync::Arc, vec, vec::Vec};
 use bytes::Bytes;
-
-/// Keys with the version and the newest value of each.
-type Part = BTreeMap<Bytes, (Version, Vec<u8>)>;
+use core::{fmt, hash::Hasher};
+use hashbrown::HashTable;
+use rustc_hash::FxHasher;
 
 /// In so many parts are the keys split. A state is frozen by sharing all of them; what is written while it
 /// is, copies its part first. So the longest pause is a copy of this share of the state, whatever its
 /// size, and a part that nobody shares is written in place.
 const PARTS: usize = 1024;
+
+/// A key with the version and the newest value. Key and value share their memory: a busy node writes to
+/// another key each time, and every piece of memory that it has to fetch for that costs as much as the rest.
+#[derive(Clone, PartialEq, Eq)]
+struct Entry {
+    version: Version,
+    key_bytes: usize,
+    bytes: Vec<u8>,
+}
+
+impl Entry {
+    fn new(key: &[u8]) -> Self {
+        Self {
+            version: Version::ZERO,
+            key_bytes: key.len(),
+            bytes: key.to_vec(),
+        }
+    }
+
+    #[inline]
+    fn key(&self) -> &[u8] {
+        &self.bytes[..self.key_bytes]
+    }
+
+    #[inline]
+    fn value(&self) -> &[u8] {
+        &self.bytes[self.key_bytes..]
+    }
+
+    /// The room of the value before is used again: a put of a known key allocates nothing.
+    #[inline]
+    fn set(&mut self, value: &[u8]) {
+        self.version = self.version.next();
+        self.bytes.truncate(self.key_bytes);
+        self.bytes.extend_from_slice(value);
+    }
+}
+
+/// A share of the keys. Walked through only to be sorted: nothing depends on the order of a hash.
+#[derive(Clone, Default)]
+struct Part(HashTable<Entry>);
+
+impl Part {
+    fn sorted(&self) -> Vec<&Entry> {
+        let mut entries: Vec<&Entry> = self.0.iter().collect();
+        entries.sort_unstable_by(|one, other| one.key().cmp(other.key()));
+        entries
+    }
+
+    #[inline]
+    fn find(&self, hash: u64, key: &[u8]) -> Option<&Entry> {
+        self.0.find(hash, |entry| entry.key() == key)
+    }
+
+    #[inline]
+    fn entry(&mut self, hash: u64, key: &[u8]) -> &mut Entry {
+        let is_its = |entry: &Entry| entry.key() == key;
+        let rehash = |entry: &Entry| self::hash(entry.key());
+        self.0
+            .entry(hash, is_its, rehash)
+            .or_insert_with(|| Entry::new(key))
+            .into_mut()
+    }
+}
+
+impl PartialEq for Part {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.len() == other.0.len() && self.sorted() == other.sorted()
+    }
+}
+
+impl Eq for Part {}
+
+impl fmt::Debug for Part {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let entries = self.sorted().into_iter();
+        f.debug_map()
+            .entries(entries.map(|entry| (entry.key(), (entry.version, entry.value()))))
+            .finish()
+    }
+}
 
 /// Keys with the version and the newest value of each.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -32,38 +113,47 @@ impl Default for KeyValue {
     }
 }
 
-/// Fowler–Noll–Vo: the same on every node.
-fn place(key: &[u8]) -> usize {
-    let mix = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
-    let hash = key.iter().fold(0xcbf2_9ce4_8422_2325, mix);
-    // The low bits know little of the first bytes.
-    (hash ^ hash >> 32) as usize % PARTS
+#[inline]
+fn hash(key: &[u8]) -> u64 {
+    let mut hasher = FxHasher::default();
+    hasher.write(key);
+    hasher.finish()
+}
+
+/// By other bits than those by which a part's own table goes.
+#[inline]
+const fn place(hash: u64) -> usize {
+    (hash >> 12) as usize % PARTS
 }
 
 impl KeyValue {
-    fn known(&self, key: &[u8]) -> Option<&(Version, Vec<u8>)> {
-        self.parts[place(key)].get(key)
+    #[inline]
+    fn known(&self, key: &[u8]) -> Option<&Entry> {
+        let hash = hash(key);
+        self.parts[place(hash)].find(hash, key)
     }
 
-    /// The room of the value before is used again: a put of a known key allocates nothing.
+    #[inline]
+    fn entry(&mut self, key: &[u8]) -> &mut Entry {
+        let hash = hash(key);
+        Arc::make_mut(&mut self.parts[place(hash)]).entry(hash, key)
+    }
+
+    #[inline]
     fn write(&mut self, index: Index, key: &[u8], value: &[u8]) -> Outcome {
-        let part = Arc::make_mut(&mut self.parts[place(key)]);
-        let (version, held) = match part.get_mut(key) {
-            Some(known) => known,
-            None => part.entry(Bytes::copy_from_slice(key)).or_default(),
-        };
-        *version = version.next();
-        held.clear();
-        held.extend_from_slice(value);
+        let entry = self.entry(key);
+        entry.set(value);
         Outcome::Written {
             position: index.0,
-            version: *version,
+            version: entry.version,
         }
     }
 
     fn get(&self, index: Index, key: &Bytes) -> Outcome {
         let known = self.known(key);
-        let (version, value) = known.map_or((Version::ZERO, &[][..]), |(v, value)| (*v, value));
+        let (version, value) = known.map_or((Version::ZERO, &[][..]), |entry| {
+            (entry.version, entry.value())
+        });
         Outcome::Value {
             position: index.0,
             version,
@@ -87,7 +177,7 @@ impl KeyValue {
             }) => {
                 let newest = self
                     .known(&key)
-                    .map_or(Version::ZERO, |(version, _)| *version);
+                    .map_or(Version::ZERO, |entry| entry.version);
                 Some(if newest == expected {
                     self.write(index, &key, &value)
                 } else {
@@ -149,16 +239,15 @@ impl StateMachine for KeyValue {
             while input.remaining() > 0 {
                 let mut entry = || {
                     let key = <Bytes as Field>::take(&mut input)?;
-                    Ok::<_, crate::DecodeError>((
-                        key,
-                        (
-                            Version::take(&mut input)?,
-                            <Bytes as Field>::take(&mut input)?.into(),
-                        ),
-                    ))
+                    let version = Version::take(&mut input)?;
+                    let value = <Bytes as Field>::take(&mut input)?;
+                    Ok::<_, crate::DecodeError>((key, version, value))
                 };
-                let (key, value) = entry().map_err(|_| "the snapshot's entries are damaged")?;
-                Arc::make_mut(&mut self.parts[place(&key)]).insert(key, value);
+                let (key, version, value) =
+                    entry().map_err(|_| "the snapshot's entries are damaged")?;
+                let entry = self.entry(&key);
+                entry.set(&value);
+                entry.version = version;
             }
         }
         Ok(())
@@ -175,10 +264,10 @@ impl Iterator for Frozen {
     fn next(&mut self) -> Option<Bytes> {
         let mut chunk = Vec::new();
         for part in self.0.by_ref() {
-            for (key, (version, value)) in &*part {
-                key.put(&mut chunk);
-                version.put(&mut chunk);
-                put_payload(value, &mut chunk);
+            for entry in part.sorted() {
+                put_payload(entry.key(), &mut chunk);
+                entry.version.put(&mut chunk);
+                put_payload(entry.value(), &mut chunk);
             }
             if chunk.len() >= 64 * 1024 {
                 break;
@@ -224,17 +313,18 @@ mod tests {
     #[test]
     fn only_what_is_written_while_a_state_is_frozen_is_copied() {
         let mut machine = KeyValue::default();
-        for key in 0..5_000 {
+        // So many that no part is empty: empty ones are shared anyhow.
+        for key in 0..20_000 {
             put(&mut machine, key + 1, key, &[7; 100]);
         }
         let frozen = machine.snapshot();
         for index in 0..50 {
-            put(&mut machine, 6_000 + index, 3, b"again and again");
+            put(&mut machine, 20_001 + index, 3, b"again and again");
         }
         let shared = |part: &&Arc<Part>| Arc::strong_count(part) > 1;
         assert_eq!(machine.parts.iter().filter(shared).count(), PARTS - 1);
         drop(frozen);
-        put(&mut machine, 7_000, 4, b"in place");
+        put(&mut machine, 21_000, 4, b"in place");
         assert_eq!(machine.parts.iter().filter(shared).count(), 0);
     }
 
@@ -245,7 +335,7 @@ mod tests {
             let mut sizes = vec![0; PARTS];
             for number in 0..100_000_u32 {
                 let text = alloc::format!("{name}{number}");
-                sizes[place(text.as_bytes())] += 1;
+                sizes[place(hash(text.as_bytes()))] += 1;
             }
             let most = sizes.iter().max().copied().unwrap_or(0);
             assert!(most < 3 * 100_000 / PARTS, "{name}: {most}");
