@@ -1,6 +1,6 @@
 //! Who goes on when some links work and some do not, side by side [Ng23 §2].
 
-use bench::harness::partial::{Shape, Verdict, fail};
+use bench::harness::partial::{Shape, Verdict, fail, multipaxos_timeout};
 use multipaxos::MultiPaxos;
 use raft::Raft;
 
@@ -20,8 +20,7 @@ fn multipaxos_goes_on_in_every_case_of_partial_connectivity() {
         "shape", "algorithm", "progress", "leaders"
     );
     let options = multipaxos::Options::default();
-    // Two rounds without an answer, an eighth longer at most, and the longest wait.
-    let timeout = options.heartbeat * 9 / 8 * 2 + *options.campaign.end();
+    let timeout = multipaxos_timeout(&options);
     for shape in Shape::ALL {
         let verdict = fail::<MultiPaxos>(shape, &options).expect("no invariant breaks");
         show(shape, "multipaxos", verdict);

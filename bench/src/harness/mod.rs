@@ -10,6 +10,7 @@
 //! | [`sites`] | virtual | as far as the sites are apart | free |
 //! | [`partial`] | virtual | a constant delay, some links cut | free |
 //! | [`election`] | virtual | a uniform delay | a constant time |
+//! | [`succession`] | virtual | a constant delay | free |
 //! | [`coordinator_killed`] | virtual | a constant delay | a constant time |
 //! | [`crashes`] | virtual | a constant delay, some nodes gone | free |
 
@@ -24,6 +25,7 @@ pub mod locks;
 pub mod partial;
 pub mod quic;
 pub mod sites;
+pub mod succession;
 pub mod virtual_time;
 
 pub use load::{AtomicCommitLoad, Load, LogLoad, RegisterLoad};

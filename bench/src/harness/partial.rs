@@ -54,6 +54,13 @@ const SETTLE: Duration = Duration::from_secs(5);
 /// How often whoever takes itself for the leader is asked to propose.
 const PROPOSE: Duration = Duration::from_millis(5);
 
+/// After so long without its leader, at most, a node of Multi-Paxos stands: two rounds without an
+/// answer, an eighth longer at most, and the longest wait.
+#[must_use]
+pub fn multipaxos_timeout(options: &multipaxos::Options) -> Duration {
+    options.heartbeat * 9 / 8 * 2 + *options.campaign.end()
+}
+
 /// Lets the links of a settled group fail, a millisecond one way and free disks.
 ///
 /// # Errors

@@ -1,6 +1,6 @@
 //! What the names of measurements in the tables mean.
 
-use super::{commit, consensus, elections, livelock};
+use super::{commit, consensus, elections, leaders, livelock};
 
 /// Measures one row.
 ///
@@ -19,6 +19,8 @@ pub(super) fn measure(what: &str) -> Result<Vec<f64>, String> {
         "election" => elections::outage(rest),
         "split" => elections::split(rest),
         "wide" => elections::wide(rest),
+        "succession" => leaders::succession(rest),
+        "partial" => leaders::partial(rest),
         "duel" => livelock::duels(rest),
         "staged" => livelock::duel(rest),
         _ => None,

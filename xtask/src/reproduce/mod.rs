@@ -3,6 +3,7 @@
 mod commit;
 mod consensus;
 mod elections;
+mod leaders;
 mod livelock;
 mod measure;
 mod table;
@@ -18,7 +19,7 @@ use std::{fmt::Write as _, fs};
 use table::{Ruling, Table};
 
 /// The tables, in the order in which they are shown.
-const TABLES: [&str; 9] = [
+const TABLES: [&str; 11] = [
     include_str!("../../reproduce/1_consensus.toml"),
     include_str!("../../reproduce/2_sites.toml"),
     include_str!("../../reproduce/3_commit.toml"),
@@ -28,6 +29,8 @@ const TABLES: [&str; 9] = [
     include_str!("../../reproduce/7_wide.toml"),
     include_str!("../../reproduce/8_livelock.toml"),
     include_str!("../../reproduce/9_staged.toml"),
+    include_str!("../../reproduce/10_succession.toml"),
+    include_str!("../../reproduce/11_partial.toml"),
 ];
 
 /// The page, relative to the root of the repository.

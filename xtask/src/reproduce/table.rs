@@ -152,7 +152,7 @@ impl Table {
     /// | `=` | equal what was published, as far as decimals are shown |
     /// | `5%` | lie within 5 % of it |
     /// | `x2.5` | lie within a factor of 2.5 of it |
-    /// | `>50`, `=0` | exceed, or be, this number |
+    /// | `>50`, `<4`, `=0` | exceed, not reach, or be this number |
     /// | `rises` | be no less than in the column before |
     /// | `never` | never come |
     fn accepts(
@@ -177,6 +177,8 @@ impl Table {
                     (than / factor..=than * factor).contains(&ours)
                 } else if let Some(bound) = rule.strip_prefix('>') {
                     ours > parse(bound)?
+                } else if let Some(bound) = rule.strip_prefix('<') {
+                    ours < parse(bound)?
                 } else if let Some(exact) = rule.strip_prefix('=') {
                     self.number(ours) == self.number(parse(exact)?)
                 } else {
@@ -213,6 +215,8 @@ mod tests {
             ("'x2.5'", "[100]", 41.0, 39.0),
             ("'>50'", "['–']", 51.0, 50.0),
             ("'>50'", "['–']", never, 1.0),
+            ("'<4'", "['–']", 3.9, 4.0),
+            ("'<4'", "['–']", 3.9, never),
             ("'=0'", "['–']", 0.0, 1.0),
             ("'never'", "['never']", never, 3.0),
         ] {
