@@ -4,8 +4,12 @@
 use bench::replicated::{OverMultiPaxos, OverRaft};
 use bytes::Bytes;
 use consensus_core::{
-    Algorithm, Boot, Input, NodeId, Protocol, Time, Token,
-    contract::atomic_commit::{self, Event, Kept, Request, Transaction, Vote},
+    Algorithm, Boot, DiskId, Effects, Epoch, Field as _, Gate, Index, Input, Lsn, Members, NodeId,
+    Outlet, Protocol, Time, Token, Wire as _,
+    contract::{
+        atomic_commit::{self, Event, Kept, Request, Transaction, Vote},
+        replicated_log::{Manifest, Member, Membership, SnapshotId},
+    },
     fault::FaultKind,
     replicated::{Message, Options},
     sim::{Outcome, Settings, World, measure::Laboratory, run},
@@ -331,6 +335,126 @@ fn a_commit_takes_two_delays_more_than_one_machine_would() {
     );
 }
 
+/// What machines say to each other about a snapshot survives its own bytes.
+#[test]
+fn a_part_of_a_snapshot_is_read_back() {
+    type Said = Message<<raft::Raft as Protocol>::Message, twophase::Message>;
+    let id = SnapshotId(7);
+    let manifest = Box::new(Manifest {
+        id,
+        index: Index(3),
+        epoch: Epoch::ZERO,
+        members: Membership::default(),
+        coming: Vec::new(),
+        size: 9,
+    });
+    let (at, part) = (4, "part".into());
+    for message in [
+        Said::Snapshot { manifest, at, part },
+        Said::SnapshotWanted { id, at },
+    ] {
+        let mut bytes = Vec::new();
+        message.encode(&mut bytes);
+        assert_eq!(Said::decode(bytes.into()), Ok(message));
+    }
+}
+
+/// A machine in the hands of a test, whose disk has written when the test says so.
+struct Machine {
+    protocol: OverRaft,
+    effects: Effects<OverRaft>,
+    gate: Gate,
+}
+
+struct Nowhere;
+
+impl Outlet<<OverRaft as Protocol>::Message, Event> for Nowhere {
+    fn message(&mut self, _: NodeId, _: <OverRaft as Protocol>::Message) {}
+    fn event(&mut self, _: Event) {}
+    fn release(&mut self, _: Lsn) {}
+}
+
+impl Machine {
+    /// Handles one input, and returns the last record that was written.
+    fn input(&mut self, input: Input<OverRaft>) -> Lsn {
+        let effects = &mut self.effects;
+        self.protocol.handle(Time::ZERO, input, effects);
+        self.protocol.flush(Time::ZERO, effects);
+        self.gate.admit(effects, &mut Nowhere);
+        let (last, _, records) = effects.take_records();
+        drop(records);
+        effects.take_timers().for_each(drop);
+        last
+    }
+
+    fn hears(&mut self, from: u16, message: <OverRaft as Protocol>::Message) -> Lsn {
+        let from = NodeId(from);
+        self.input(Input::Receive { from, message })
+    }
+
+    fn synced(&mut self, upto: Lsn) {
+        self.gate.open(upto, &mut self.effects, &mut Nowhere);
+        self.input(Input::Durable(upto));
+    }
+}
+
+/// A newer snapshot may come, from the next leader, while the disk is still at an older one: both are
+/// restored, one after the other. Found by seed 424 of the simulator.
+#[test]
+fn a_newer_snapshot_may_come_while_the_disk_is_at_an_older_one() {
+    let members = Members::new((1..=3).map(NodeId)).expect("three nodes");
+    let config = OverRaft::config(&Options::default(), &members, NodeId(1));
+    let recovered = OverRaft::recover(config.expect("the options fit"), Boot(1), []);
+    let mut machine = Machine {
+        protocol: recovered.expect("an empty disk"),
+        effects: Effects::new(Lsn::ZERO),
+        gate: Gate::new(Lsn::ZERO),
+    };
+    let started = machine.input(Input::Start);
+    machine.synced(started);
+    // The disk of a hosted node that has written nothing.
+    let mut state = Vec::new();
+    Boot(0).put(&mut state);
+    false.put(&mut state);
+    Lsn::ZERO.put(&mut state);
+    Vec::<(Lsn, Bytes)>::new().put(&mut state);
+    let part = Bytes::from(state);
+    let voters = members.iter().map(|node| Member {
+        node,
+        disk: DiskId(0),
+        context: Bytes::new(),
+    });
+    let members = Membership {
+        voters: voters.collect(),
+        ..Membership::default()
+    };
+    let written: Vec<Lsn> = [(2, 5), (3, 9)]
+        .into_iter()
+        .map(|(leader, index)| {
+            let (term, at, part) = (index, 0, part.clone());
+            let epoch = Epoch::of_term(term);
+            let manifest = Box::new(Manifest {
+                id: SnapshotId(index.into()),
+                index: Index(index),
+                epoch,
+                members: members.clone(),
+                coming: Vec::new(),
+                size: part.len() as u64,
+            });
+            let install = raft::Message::InstallSnapshot {
+                term,
+                manifest: manifest.clone(),
+            };
+            machine.hears(leader, Message::Group(install));
+            machine.hears(leader, Message::Snapshot { manifest, at, part })
+        })
+        .collect();
+    for (restored, upto) in (1..).zip(written) {
+        machine.synced(upto);
+        assert_eq!(machine.protocol.status().restored, restored);
+    }
+}
+
 /// The group's log is compacted: machines that were away for longer than it reaches back are brought up
 /// by a snapshot, one that starts again begins from its own, and what is kept does not grow.
 #[test]
@@ -338,6 +462,8 @@ fn who_was_away_is_brought_up_by_a_snapshot() {
     let mut options = Options::<bench::replicated::Over<raft::Raft>> {
         compact_every: 8,
         reclaim_every: 16,
+        // It takes dozens of them.
+        snapshot_part: 16,
         ..Options::default()
     };
     options.group.keep_bytes = 0;

@@ -35,6 +35,7 @@ impl<H: Hosting> Algorithm for Replicated<H> {
             outer: H::Outer::draw(members, chance),
             reclaim_every: chance(4..=64) as usize,
             compact_every: chance(1..=60) as usize,
+            snapshot_part: chance(64..=1_024) as usize,
             #[cfg(feature = "faults")]
             unproven: false,
         }

@@ -24,6 +24,9 @@ pub struct Options<H: Hosting> {
     /// Entries of the group's log that a replica applies before it takes a snapshot, and lets go of them;
     /// at least 1. Default: 16,384.
     pub compact_every: usize,
+    /// Bytes of a snapshot that one message carries; at least 1. Default: 1 MiB, well below what a
+    /// transport takes for one message.
+    pub snapshot_part: usize,
     /// A planted bug: what a host says without writing leaves at once, without proof that it still
     /// leads. A deposed leader answers from what it no longer knows.
     #[cfg(feature = "faults")]
@@ -38,6 +41,7 @@ impl<H: Hosting> Default for Options<H> {
             replicas: None,
             reclaim_every: 16_384,
             compact_every: 16_384,
+            snapshot_part: 1 << 20,
             #[cfg(feature = "faults")]
             unproven: false,
         }
@@ -52,6 +56,7 @@ impl<H: Hosting> Clone for Options<H> {
             replicas: self.replicas,
             reclaim_every: self.reclaim_every,
             compact_every: self.compact_every,
+            snapshot_part: self.snapshot_part,
             #[cfg(feature = "faults")]
             unproven: self.unproven,
         }
@@ -66,6 +71,7 @@ impl<H: Hosting> fmt::Debug for Options<H> {
             .field("replicas", &self.replicas)
             .field("reclaim_every", &self.reclaim_every)
             .field("compact_every", &self.compact_every)
+            .field("snapshot_part", &self.snapshot_part)
             .finish()
     }
 }
@@ -81,6 +87,7 @@ pub struct Config<H: Hosting> {
     pub(super) hosted: <H::Outer as Protocol>::Config,
     pub(super) reclaim_every: usize,
     pub(super) compact_every: usize,
+    pub(super) snapshot_part: usize,
     pub(super) unproven: bool,
 }
 
@@ -95,6 +102,7 @@ impl<H: Hosting> Config<H> {
         let positive = [
             ("reclaim_every", options.reclaim_every),
             ("compact_every", options.compact_every),
+            ("snapshot_part", options.snapshot_part),
         ];
         if let Some((name, _)) = positive.iter().find(|(_, number)| *number == 0) {
             return Err(format!("{name} must be more than zero"));
@@ -120,6 +128,7 @@ impl<H: Hosting> Config<H> {
             hosted: H::Outer::config(&outer, &everybody, HOSTED)?,
             reclaim_every: options.reclaim_every,
             compact_every: options.compact_every,
+            snapshot_part: options.snapshot_part,
             #[cfg(feature = "faults")]
             unproven: options.unproven,
             #[cfg(not(feature = "faults"))]
@@ -144,6 +153,7 @@ impl<H: Hosting> Clone for Config<H> {
             hosted: self.hosted.clone(),
             reclaim_every: self.reclaim_every,
             compact_every: self.compact_every,
+            snapshot_part: self.snapshot_part,
             unproven: self.unproven,
         }
     }

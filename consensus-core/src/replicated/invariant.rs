@@ -182,7 +182,7 @@ impl<H: Hosting> Invariants<Replicated<H>> for ReplicatedInvariants<H> {
             Message::Group(message) => self.group.sent(node, message),
             Message::Own(message) | Message::ToHosted(message) => self.outer.sent(node, message),
             Message::FromHosted { message, .. } => self.outer.sent(HOSTED, message),
-            Message::Snapshot { .. } => Ok(()),
+            Message::Snapshot { .. } | Message::SnapshotWanted { .. } => Ok(()),
         }
     }
 

@@ -1,6 +1,9 @@
 //! What machines say to each other, and what they write: whose it is, and the thing itself.
 
-use crate::{Boot, Class, DecodeError, Decoder, Field, Wire, contract::replicated_log::Manifest};
+use crate::{
+    Boot, Class, DecodeError, Decoder, Field, Wire,
+    contract::replicated_log::{Manifest, SnapshotId},
+};
 use alloc::{boxed::Box, vec::Vec};
 use bytes::Bytes;
 
@@ -20,12 +23,22 @@ pub enum Message<G, O> {
         /// What it says.
         message: O,
     },
-    /// From a leader's machine to that of a replica that is far behind.
+    /// From a leader's machine to that of a replica that is far behind: a part of what is known of the
+    /// hosted node's disk.
     Snapshot {
         /// Up to which entry of the group's log.
         manifest: Box<Manifest>,
-        /// What is known of the hosted node's disk by then.
-        state: Bytes,
+        /// The bytes before this part.
+        at: u64,
+        /// The part.
+        part: Bytes,
+    },
+    /// From that machine: it has what is before a part, and wants that.
+    SnapshotWanted {
+        /// Of which.
+        id: SnapshotId,
+        /// The bytes that it has.
+        at: u64,
     },
 }
 
@@ -60,7 +73,7 @@ impl<G: Wire, O: Wire> Wire for Message<G, O> {
             Self::Own(message) | Self::ToHosted(message) | Self::FromHosted { message, .. } => {
                 message.class()
             }
-            Self::Snapshot { .. } => Class::Bulk,
+            Self::Snapshot { .. } | Self::SnapshotWanted { .. } => Class::Bulk,
         }
     }
 
@@ -71,6 +84,7 @@ impl<G: Wire, O: Wire> Wire for Message<G, O> {
                 message.kind()
             }
             Self::Snapshot { .. } => "Snapshot",
+            Self::SnapshotWanted { .. } => "SnapshotWanted",
         }
     }
 
@@ -93,10 +107,16 @@ impl<G: Wire, O: Wire> Wire for Message<G, O> {
                 run.put(out);
                 message.encode(out);
             }
-            Self::Snapshot { manifest, state } => {
+            Self::Snapshot { manifest, at, part } => {
                 out.push(5);
                 manifest.put(out);
-                state.put(out);
+                at.put(out);
+                part.put(out);
+            }
+            Self::SnapshotWanted { id, at } => {
+                out.push(6);
+                id.put(out);
+                at.put(out);
             }
         }
     }
@@ -112,9 +132,21 @@ impl<G: Wire, O: Wire> Wire for Message<G, O> {
                 message: O::decode(input.rest())?,
             }),
             5 => {
-                let (manifest, state) = snapshot(&mut input)?;
+                let message = Self::Snapshot {
+                    manifest: Box::new(Field::take(&mut input)?),
+                    at: Field::take(&mut input)?,
+                    part: Field::take(&mut input)?,
+                };
                 input.finish("Snapshot")?;
-                Ok(Self::Snapshot { manifest, state })
+                Ok(message)
+            }
+            6 => {
+                let message = Self::SnapshotWanted {
+                    id: Field::take(&mut input)?,
+                    at: Field::take(&mut input)?,
+                };
+                input.finish("SnapshotWanted")?;
+                Ok(message)
             }
             kind => Err(DecodeError::UnknownKind {
                 kind,
@@ -171,9 +203,12 @@ impl<G: Wire, O: Wire> Wire for Record<G, O> {
             1 => G::decode(input.rest()).map(Self::Group),
             2 => O::decode(input.rest()).map(Self::Own),
             3 => {
-                let (manifest, state) = snapshot(&mut input)?;
+                let record = Self::Snapshot {
+                    manifest: Box::new(Field::take(&mut input)?),
+                    state: Field::take(&mut input)?,
+                };
                 input.finish("Snapshot")?;
-                Ok(Self::Snapshot { manifest, state })
+                Ok(record)
             }
             kind => Err(DecodeError::UnknownKind {
                 kind,
@@ -181,8 +216,4 @@ impl<G: Wire, O: Wire> Wire for Record<G, O> {
             }),
         }
     }
-}
-
-fn snapshot(input: &mut Decoder) -> Result<(Box<Manifest>, Bytes), DecodeError> {
-    Ok((Box::new(Field::take(input)?), Field::take(input)?))
 }

@@ -34,7 +34,7 @@
 //!
 //! - What a replica keeps is what the hosted node has not released ([`Options::reclaim_every`]), and what
 //!   the group's log has grown by since its last snapshot ([`Options::compact_every`]). A snapshot is one
-//!   record, and one message to a replica that is far behind.
+//!   record, and goes in messages of [`Options::snapshot_part`] to a replica that is far behind.
 //! - Requests that wait for a hosted node when its run ends are not answered by it; whoever asked gives
 //!   them up in time.
 //!

@@ -6,7 +6,7 @@ use super::{
     inner::{Inner, Names},
     log::Log,
     run::Role,
-    snapshot::Snapshot,
+    snapshot::{Incoming, Snapshot},
 };
 use crate::{
     Boot, Effects, Epoch, Gate, Index, Input, Lsn, NodeId, Outlet, Protocol, RecoverError, Time,
@@ -64,10 +64,12 @@ pub struct Replicated<H: Hosting> {
     pub(super) asks: Vec<replicated_log::Request>,
     /// Who belongs to the group, as it was last told.
     pub(super) members: Option<Membership>,
-    /// The one that the group's log rests on, and at most one newer.
+    /// The one that the group's log rests on, the newest, and those that are yet to be restored.
     pub(super) snapshots: Vec<Snapshot>,
     /// What was sent to whom, and may be lost.
     pub(super) sent: BTreeMap<NodeId, SnapshotId>,
+    /// What has come of a snapshot from elsewhere.
+    pub(super) incoming: Option<Incoming>,
     pub(super) restored: u64,
 }
 
@@ -192,6 +194,7 @@ impl<H: Hosting> Protocol for Replicated<H> {
             members: None,
             snapshots,
             sent: BTreeMap::new(),
+            incoming: None,
             restored: 0,
         })
     }
@@ -356,9 +359,10 @@ impl<H: Hosting> Replicated<H> {
                 let from = HOSTED;
                 self.own(now, Input::Receive { from, message }, effects);
             }
-            Message::Snapshot { manifest, state } => {
-                self.on_snapshot(from, manifest, state, effects);
+            Message::Snapshot { manifest, at, part } => {
+                self.on_snapshot(from, manifest, at, &part, effects);
             }
+            Message::SnapshotWanted { id, at } => self.send_part(from, id, at, effects),
         }
     }
 

@@ -1,8 +1,9 @@
 //! The group's log is compacted: what a replica knows of the hosted node's disk is its snapshot.
 //!
-//! That is small, since the hosted node reclaims it, so it is a record on the machine's disk and one
-//! message to a replica that is far behind. It stands in the log before the group's own record that rests
-//! on it, so no prefix of the log has the one without the other.
+//! The hosted node reclaims that, so it is one record on the machine's disk. It stands in the log before
+//! the group's own record that rests on it, so no prefix of the log has the one without the other. To a
+//! replica that is far behind it goes in parts, each asked for when the one before has come: what a
+//! transport takes for one message bounds the parts, and not the whole.
 
 use super::{Hosting, Message, Record, Replicated, Timer, log::Log};
 use crate::{
@@ -13,7 +14,8 @@ use alloc::{boxed::Box, vec::Vec};
 use bytes::Bytes;
 use core::{ops::RangeInclusive, time::Duration};
 
-/// Longer than one message takes: then it counts as lost, and the leader looks where the replica is.
+/// Longer than a part takes and the question for the next: then they count as lost, and the leader looks
+/// where the replica is. Whatever has come there stays.
 const LOST: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(2);
 
 /// What is kept of the hosted node's disk, up to some entry of the group's log.
@@ -23,6 +25,33 @@ pub(super) struct Snapshot {
     pub(super) state: Bytes,
     /// Where it is on the machine's disk.
     pub(super) at: Lsn,
+}
+
+/// What has come of a snapshot, from its beginning on. Gone with a crash.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Incoming {
+    manifest: Box<Manifest>,
+    state: Vec<u8>,
+}
+
+impl Incoming {
+    const fn new(manifest: Box<Manifest>) -> Self {
+        let state = Vec::new();
+        Self { manifest, state }
+    }
+
+    fn has(&self) -> u64 {
+        self.state.len() as u64
+    }
+
+    /// Takes in what follows on what has come. False when it does not, or would be more than all.
+    fn take(&mut self, at: u64, part: &[u8]) -> bool {
+        let fits = at == self.has() && at + part.len() as u64 <= self.manifest.size;
+        if fits {
+            self.state.extend_from_slice(part);
+        }
+        fits
+    }
 }
 
 impl<H: Hosting> Replicated<H> {
@@ -80,16 +109,36 @@ impl<H: Hosting> Replicated<H> {
         manifest: &Manifest,
         effects: &mut Effects<Self>,
     ) {
-        let Some(kept) = self.kept(manifest.id) else {
-            let (peer, id) = (to, manifest.id);
+        let (peer, id) = (to, manifest.id);
+        if self.kept(id).is_none() {
             return self.asks.push(Request::SnapshotFailed { peer, id });
+        }
+        self.sent.insert(to, id);
+        self.send_part(to, id, 0, effects);
+    }
+
+    /// What follows after `at`, if that is still being sent to the replica that asks.
+    pub(super) fn send_part(
+        &mut self,
+        to: NodeId,
+        id: SnapshotId,
+        at: u64,
+        effects: &mut Effects<Self>,
+    ) {
+        let Some(kept) = self.kept(id).filter(|_| self.sent.get(&to) == Some(&id)) else {
+            return;
         };
+        let size = kept.state.len();
+        let Some(start) = usize::try_from(at).ok().filter(|start| *start < size) else {
+            return;
+        };
+        let end = size.min(start.saturating_add(self.config.snapshot_part));
         let message = Message::Snapshot {
             manifest: kept.manifest.clone(),
-            state: kept.state.clone(),
+            at,
+            part: kept.state.slice(start..end),
         };
         effects.send(to, message);
-        self.sent.insert(to, manifest.id);
         effects.set_timer(Timer::Snapshot(to), LOST);
     }
 
@@ -104,16 +153,35 @@ impl<H: Hosting> Replicated<H> {
         &mut self,
         from: NodeId,
         manifest: Box<Manifest>,
-        state: Bytes,
+        at: u64,
+        part: &[u8],
         effects: &mut Effects<Self>,
     ) {
         if self.group.is_none() || manifest.index <= self.applied {
             return;
         }
-        if self.kept(manifest.id).is_none() {
-            self.keep(manifest.clone(), state, effects);
+        let id = manifest.id;
+        if self.kept(id).is_some() {
+            return self.asks.push(Request::SnapshotReceived { from, manifest });
         }
-        self.asks.push(Request::SnapshotReceived { from, manifest });
+        let other = |incoming: &Incoming| incoming.manifest.id != id;
+        if at == 0 && self.incoming.as_ref().is_none_or(other) {
+            self.incoming = Some(Incoming::new(manifest));
+        }
+        let Some(incoming) = self.incoming.as_mut().filter(|incoming| !other(incoming)) else {
+            return;
+        };
+        let (took, has) = (incoming.take(at, part), incoming.has());
+        if has == incoming.manifest.size
+            && let Some(Incoming { manifest, state }) = self.incoming.take()
+        {
+            self.keep(manifest.clone(), state.into(), effects);
+            self.asks.push(Request::SnapshotReceived { from, manifest });
+        } else if took || at == 0 {
+            // A part that came twice is answered once, or all that follow would come twice. One that
+            // begins anew finds what has come already.
+            effects.send(from, Message::SnapshotWanted { id, at: has });
+        }
     }
 
     /// What is known of the hosted node's disk begins anew from a snapshot.
@@ -134,13 +202,16 @@ impl<H: Hosting> Replicated<H> {
         self.lose(effects);
     }
 
-    /// Keeps the snapshot that the group's log rests on, and the newest: it may rest on that next. Returns
-    /// from where on the machine's disk is needed for them.
+    /// Keeps the snapshot that the group's log rests on, the newest, for it may rest on that next, and all
+    /// that are yet to be restored: one that is newer may come while the disk is at them. Returns from
+    /// where on the machine's disk is needed for them.
     pub(super) fn forget_snapshots(&mut self) -> Option<Lsn> {
         let rests_on = self.group.as_ref()?.protocol.snapshot();
         let newest = self.compacted();
-        self.snapshots
-            .retain(|kept| Some(kept.manifest.id) == rests_on || kept.manifest.index == newest);
+        self.snapshots.retain(|kept| {
+            let Manifest { id, index, .. } = *kept.manifest;
+            Some(id) == rests_on || index == newest || index > self.applied
+        });
         self.snapshots.iter().map(|kept| kept.at).min()
     }
 
