@@ -387,6 +387,10 @@ impl MultiPaxos {
         if !ballot.is_sound() || ballot.node != from || from == self.config.node {
             return;
         }
+        // No log is as long: nothing comes after its last place.
+        if after == Index(u64::MAX) {
+            return;
+        }
         if ballot < self.promised {
             let promised = self.promised;
             return effects.send(from, Message::Reject { ballot, promised });
