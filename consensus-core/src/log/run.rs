@@ -62,6 +62,15 @@ impl Commands {
     /// The most payload bytes one run can hold.
     pub const BYTES_MAX: usize = 1 << 30;
 
+    /// None, with room for `count` commands of `bytes` in all.
+    #[must_use]
+    pub fn with_room(count: usize, bytes: usize) -> Self {
+        Self {
+            bytes: Vec::with_capacity(HEAD + bytes + 4 * count),
+            ends: Vec::with_capacity(count.saturating_sub(1)),
+        }
+    }
+
     /// One command.
     #[inline]
     #[must_use]

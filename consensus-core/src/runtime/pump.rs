@@ -383,6 +383,7 @@ impl<A: Algorithm, T: Transport<A::Message>> Pump<A, T> {
         let group: GroupId = self.records.reports.group();
         let (last, forced, records) = self.effects.take_records();
         let first = Lsn(last.0 + 1 - records.len() as u64);
+        let keeps = self.records.disk.keeps();
         let mut append = Append::in_buffer(group, first, self.records.disk.buffer());
         self.counters.records.add(records.len() as u64);
         for record in records {
@@ -391,7 +392,11 @@ impl<A: Algorithm, T: Transport<A::Message>> Pump<A, T> {
                 let next = Append::in_buffer(group, append.last().next(), buffer);
                 self.records.append(mem::replace(&mut append, next));
             }
-            append.push(|bytes| record.encode(bytes));
+            append.push(|bytes| {
+                if keeps {
+                    record.encode(bytes);
+                }
+            });
         }
         // What somebody waits for is the last part's business: those before it go down with it.
         append.forced = forced;

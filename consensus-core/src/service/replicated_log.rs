@@ -77,6 +77,9 @@ impl Default for Limits {
     }
 }
 
+/// Bytes of room for commands at most that have not come yet.
+const ROOM_MAX: usize = 1 << 20;
+
 /// Commands with a place, waiting to be applied there.
 #[derive(Debug)]
 struct Placed {
@@ -119,6 +122,8 @@ pub struct LogService<S> {
     next_token: u64,
     /// Handed to the protocol, place not yet known.
     proposed: BTreeMap<Token, Vec<CallId>>,
+    /// Commands of the newest of them, and their bytes.
+    gathered: (usize, usize),
     /// In the order of their places.
     placed: VecDeque<Placed>,
     /// Asked for, index not yet known.
@@ -154,6 +159,7 @@ impl<S: StateMachine + 'static> LogService<S> {
             led: Epoch::ZERO,
             next_token: 0,
             proposed: BTreeMap::new(),
+            gathered: (1, 0),
             placed: VecDeque::new(),
             reading: BTreeMap::new(),
             ready: BTreeMap::new(),
@@ -208,11 +214,18 @@ impl<S: StateMachine + 'static> LogService<S> {
         {
             commands.push(&self.scratch);
             calls.push(call.id);
+            self.gathered.0 += 1;
+            self.gathered.1 += self.scratch.len();
             return;
         }
         let token = self.token();
-        let commands = Commands::one(&self.scratch);
-        self.proposed.insert(token, alloc::vec![call.id]);
+        // As much as last time: large memory that grows is copied again and again.
+        let (count, bytes) = core::mem::replace(&mut self.gathered, (1, self.scratch.len()));
+        let mut commands = Commands::with_room(count, bytes.min(ROOM_MAX));
+        commands.push(&self.scratch);
+        let mut calls = Vec::with_capacity(count);
+        calls.push(call.id);
+        self.proposed.insert(token, calls);
         out.requests.push(Request::Propose {
             token: Some(token),
             commands,

@@ -3,11 +3,6 @@
 
 use super::{Append, Completion, Disk};
 use crate::{GroupId, Lsn};
-use alloc::vec::Vec;
-use core::mem;
-
-/// What is kept of a large batch's room.
-const SPARE_BYTES: usize = 1 << 20;
 
 /// Calls every record durable at once, and keeps none.
 ///
@@ -17,17 +12,12 @@ const SPARE_BYTES: usize = 1 << 20;
 #[derive(Debug)]
 pub struct MemoryDisk<C> {
     completion: C,
-    /// The room of the batch before.
-    spare: Vec<u8>,
 }
 
 impl<C: Completion> MemoryDisk<C> {
     /// Reports to `completion`.
     pub const fn new(completion: C) -> Self {
-        Self {
-            completion,
-            spare: Vec::new(),
-        }
+        Self { completion }
     }
 }
 
@@ -36,13 +26,10 @@ impl<C: Completion> Disk for MemoryDisk<C> {
         if append.count() > 0 {
             self.completion.durable(append.group, append.last());
         }
-        self.spare = append.bytes;
-        self.spare.clear();
-        self.spare.shrink_to(SPARE_BYTES);
     }
 
-    fn buffer(&mut self) -> Vec<u8> {
-        mem::take(&mut self.spare)
+    fn keeps(&self) -> bool {
+        false
     }
 
     fn release(&mut self, _: GroupId, _: Lsn) {}

@@ -135,6 +135,11 @@ pub trait Disk: Send + 'static {
     fn release(&mut self, group: GroupId, before: Lsn);
     /// Bytes handed over and not yet on disk. The driver stops reading from peers above a bound.
     fn backlog(&self) -> usize;
+    /// Whether anybody will ever read what is handed over. Where nobody will, the driver does not encode
+    /// records, and hands over empty ones.
+    fn keeps(&self) -> bool {
+        true
+    }
     /// A buffer for the next batch: of a batch that is on disk already, where the disk has one left.
     /// Fresh memory costs a large batch as much as its checksum.
     fn buffer(&mut self) -> Vec<u8> {
