@@ -147,7 +147,7 @@ fn record<A: Algorithm, L: Load<A>>() -> Recorded<A> {
                 if known.len() < SAMPLES && !known.contains(&bytes) {
                     known.push(bytes);
                 }
-                if step % 41 != 0 {
+                if !step.is_multiple_of(41) {
                     inboxes[usize::from(to.0) - 1].push_back(Input::Receive { from, message });
                 }
             }
