@@ -22,6 +22,7 @@ use consensus_core::{
 use quinn::{AsyncUdpSocket, Runtime, TokioRuntime};
 use rand::RngExt;
 use rand_pcg::Pcg64;
+use socket2::SockRef;
 use std::{
     collections::BTreeMap,
     fmt, io,
@@ -41,6 +42,10 @@ const DRAIN: Duration = Duration::from_secs(1);
 pub struct Endpoint {
     shared: Arc<Shared>,
 }
+
+/// Bytes that may wait in the system until this process reads them. The usual 208 KiB are some ninety
+/// packets: thousands of clients send as many while another process has the core.
+const RECEIVE_BUFFER: usize = 4 << 20;
 
 /// What all tasks of an endpoint share.
 pub(crate) struct Shared {
@@ -465,6 +470,8 @@ pub(crate) fn open(
         _ => NetError::Bind { address, source },
     };
     let socket = UdpSocket::bind(address).map_err(failed)?;
+    // Whatever the system grants: a smaller buffer loses packets sooner, and that is all.
+    let _ = SockRef::from(&socket).set_recv_buffer_size(RECEIVE_BUFFER);
     let runtime = Arc::new(TokioRuntime);
     let mut socket: Arc<dyn AsyncUdpSocket> = runtime.wrap_udp_socket(socket).map_err(failed)?;
     if let Some(link) = link {
