@@ -61,6 +61,8 @@
 //!   coordinator whose log is [replicated](consensus_core::replicated) is away for an election.
 //! - A client is told of a commit when the decision is durable. One that asks later is told *forgotten*
 //!   once the outcome has been collected ([`Options::remembered_max`]), never the presumption.
+//! - Under presumed commit a transaction that everybody only read is told committed before that is on disk
+//!   \[Mohan86\]: who asks again after a crash of its coordinator may hear *aborted*. Nothing depends on it.
 //! - Memory: what runs ([`Options::running_max`]), what participants remember until the oldest live
 //!   transaction has passed it ([`Options::span_max`]), and commits that no checkpoint of the resource
 //!   covers.
