@@ -12,7 +12,7 @@ use alloc::{
 };
 use bytes::Bytes;
 use consensus_core::{
-    Boot, Early, Effects, Lsn, NodeId,
+    Aside, Boot, Early, Effects, Lsn, NodeId, Time,
     contract::atomic_commit::{AbortReason, Event, Kept, Outcome, Transaction, Vote},
 };
 
@@ -51,6 +51,8 @@ pub(crate) struct Part {
     /// Who has yet to say that it carried the outcome out too, once it wants to forget.
     pub(crate) settling: Option<BTreeSet<NodeId>>,
     pub(crate) at: At,
+    /// When it voted, on this node's clock.
+    pub(crate) since: Aside<Time>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -98,6 +100,7 @@ impl Part {
             rounds: 0,
             settling: None,
             at: At::NONE,
+            since: Aside::default(),
         }
     }
 
@@ -126,6 +129,20 @@ impl Part {
     pub(crate) fn others(&self, me: NodeId) -> Vec<NodeId> {
         let nodes = self.participants.iter().map(|(node, _)| *node);
         nodes.filter(|node| *node != me).collect()
+    }
+}
+
+impl Participant {
+    /// What its log left in doubt has been so since the start at the latest.
+    pub(crate) fn found_in_doubt(&mut self, now: Time) {
+        for part in self.parts.values_mut() {
+            *part.since = now;
+        }
+    }
+
+    pub(crate) fn oldest_in_doubt(&self) -> Option<Time> {
+        let doubts = self.parts.values().filter(|part| part.is_in_doubt());
+        doubts.map(|part| *part.since).min()
     }
 }
 
@@ -214,6 +231,7 @@ impl ThreePhase {
         };
         part.redo = redo.clone();
         part.state = State::Wait;
+        part.since = self.now;
         let oldest = self.participant.oldest_live.get(&transaction.coordinator);
         part.at = At::new(effects.persist(Record::Voted {
             transaction,

@@ -9,7 +9,7 @@ use crate::{
 };
 use alloc::collections::{BTreeMap, VecDeque};
 use consensus_core::{
-    Boot, Effects, Input, Lsn, NodeId, Protocol, RecoverError, Time,
+    Aside, Boot, Effects, Input, Lsn, NodeId, Protocol, RecoverError, Time,
     contract::atomic_commit::{Event, Request, Transaction},
 };
 
@@ -25,6 +25,8 @@ pub struct TwoPhase {
     /// The newest run of each node that it has told of.
     pub(crate) boots: BTreeMap<NodeId, Boot>,
     pub(crate) counters: Counters,
+    /// What its clock said at the newest input: told to operators, never asked by the protocol.
+    pub(crate) now: Aside<Time>,
 }
 
 /// The names of alarms.
@@ -60,6 +62,7 @@ impl Protocol for TwoPhase {
             local: VecDeque::new(),
             boots: BTreeMap::from([(config.node(), boot)]),
             counters: Counters::default(),
+            now: Aside::default(),
             config,
             boot,
         };
@@ -69,9 +72,13 @@ impl Protocol for TwoPhase {
         Ok(node)
     }
 
-    fn handle(&mut self, _now: Time, input: Input<Self>, effects: &mut Effects<Self>) {
+    fn handle(&mut self, now: Time, input: Input<Self>, effects: &mut Effects<Self>) {
+        *self.now = now;
         match input {
-            Input::Start => self.start(effects),
+            Input::Start => {
+                self.participant.found_in_doubt(now);
+                self.start(effects);
+            }
             Input::Receive { from, message } => {
                 let me = self.config.node();
                 if from == me || !self.config.members().contains(from) {

@@ -4,7 +4,7 @@ use crate::{Ballot, Message, Presumption, Record, Timer, TwoPhase, garbage::At};
 use alloc::{collections::BTreeMap, vec::Vec};
 use bytes::Bytes;
 use consensus_core::{
-    Boot, Early, Effects, Lsn, NodeId,
+    Aside, Boot, Early, Effects, Lsn, NodeId, Time,
     contract::atomic_commit::{Event, Kept, Outcome, Transaction, Vote},
 };
 
@@ -70,6 +70,8 @@ pub(crate) enum State {
 pub(crate) struct Doubt {
     pub(crate) redo: Bytes,
     pub(crate) at: At,
+    /// On this node's clock.
+    pub(crate) since: Aside<Time>,
     /// How often it has inquired.
     pub(crate) rounds: u32,
     /// Who could not say either.
@@ -97,6 +99,25 @@ impl Part {
 
     pub(crate) const fn is_in_doubt(&self) -> bool {
         matches!(self.state, State::Prepared(_) | State::ByHand { .. })
+    }
+}
+
+impl Participant {
+    /// What its log left in doubt has been so since the start at the latest.
+    pub(crate) fn found_in_doubt(&mut self, now: Time) {
+        for part in self.parts.values_mut() {
+            if let State::Prepared(doubt) | State::ByHand { doubt, .. } = &mut part.state {
+                *doubt.since = now;
+            }
+        }
+    }
+
+    pub(crate) fn oldest_in_doubt(&self) -> Option<Time> {
+        let doubts = self.parts.values().filter_map(|part| match &part.state {
+            State::Prepared(doubt) | State::ByHand { doubt, .. } => Some(*doubt.since),
+            _ => None,
+        });
+        doubts.min()
     }
 }
 
@@ -220,6 +241,7 @@ impl TwoPhase {
         part.state = State::Prepared(Doubt {
             redo,
             at,
+            since: self.now,
             ..Doubt::default()
         });
         self.inquire_later(transaction, 0, effects);

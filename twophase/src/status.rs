@@ -3,7 +3,7 @@
 use crate::TwoPhase;
 use alloc::vec::Vec;
 use consensus_core::{
-    Boot, NodeId,
+    Boot, NodeId, Time,
     contract::atomic_commit::{Outcome, Transaction},
 };
 use core::hash;
@@ -19,6 +19,9 @@ pub struct Status {
     pub live: usize,
     /// Transactions in doubt here, and whose word would end each: blocked if it does not come.
     pub in_doubt: Vec<(Transaction, Vec<NodeId>)>,
+    /// Since when, on this node's clock, the oldest of them has been in doubt; one that was found at the start,
+    /// since the start.
+    pub oldest_in_doubt: Option<Time>,
     /// Transactions that this participant has a part in or remembers.
     pub parts: usize,
     /// Commits that no checkpoint of the resource covers.
@@ -80,6 +83,7 @@ impl TwoPhase {
             boot: self.boot,
             live: self.coordinator.live.len(),
             in_doubt: self.in_doubt(),
+            oldest_in_doubt: self.participant.oldest_in_doubt(),
             parts: self.participant.parts.len(),
             uncovered: self.participant.redo.len(),
             damage: self.participant.damage.len(),

@@ -161,6 +161,16 @@ fn load(client: Client, stop: &Arc<AtomicBool>, written: &Arc<AtomicU64>) -> Joi
     })
 }
 
+/// Waits for so many more writes.
+async fn until_written(written: &AtomicU64, more: u64) {
+    let mark = written.load(SeqCst) + more;
+    let until = Instant::now() + PATIENCE;
+    while written.load(SeqCst) < mark {
+        assert!(Instant::now() < until, "nothing is written");
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+}
+
 /// NW-08, X9: the authority of a running cluster is exchanged by files and SIGHUP, while clients write.
 /// No request fails, no node is started again, and at the end the old authority is worth nothing.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -175,6 +185,7 @@ async fn nw_08_sighup_exchanges_the_authority_of_real_nodes_under_load() {
     let before = customer(&old).trusting(both.clone());
     let old_load = load(nodes.client(&before), &stop_old, &written);
     nodes.until_all(true, &before).await;
+    until_written(&written, 20).await;
 
     // Every node gets a certificate of the new authority.
     for id in nodes.addresses.keys() {
@@ -193,10 +204,7 @@ async fn nw_08_sighup_exchanges_the_authority_of_real_nodes_under_load() {
     nodes.hang_up();
     nodes.until_all(false, &before).await;
     nodes.until_all(true, &after).await;
-    let mark = written.load(SeqCst);
-    while written.load(SeqCst) < mark + 100 {
-        tokio::task::yield_now().await;
-    }
+    until_written(&written, 100).await;
     stop_new.store(true, SeqCst);
     let by_new = new_load.await.expect("no request of the new client failed");
     println!("{by_old} writes before and {by_new} after the exchange, none failed");
