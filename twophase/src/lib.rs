@@ -158,6 +158,7 @@ mod garbage;
 mod invariant;
 mod message;
 mod node;
+mod one_phase;
 mod participant;
 #[cfg(feature = "postgres")]
 pub mod postgres;

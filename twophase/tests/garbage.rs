@@ -1,31 +1,15 @@
 //! What a log still says when it was written anew: outcomes, doubts, and what hands did.
 
+mod presumptions;
+
 use bytes::Bytes;
 use consensus_core::{
     Boot, Input, NodeId, Protocol as _,
     contract::atomic_commit::{AbortReason, Event, Kept, Outcome, Request, Transaction},
-    sim::by_hand::{self, first},
+    sim::by_hand::first,
 };
-use twophase::{Message, Options, Presumption, Record, Timer, TwoPhase};
-
-type Cluster = by_hand::Cluster<TwoPhase>;
-
-fn cluster(count: u16, options: &Options) -> Cluster {
-    Cluster::new(count, options)
-}
-
-fn each(presumption: Presumption) -> Options {
-    Options {
-        presumption,
-        ..Options::default()
-    }
-}
-
-const ALL: [Presumption; 3] = [
-    Presumption::Abort,
-    Presumption::Commit,
-    Presumption::Nothing,
-];
+use presumptions::{ALL, Cluster, cluster, each};
+use twophase::{Message, Options, Presumption, Record, Timer};
 
 /// The whole log of `node` is written anew, as many steps as that takes.
 fn write_anew(c: &mut Cluster, node: u16) {

@@ -1,31 +1,15 @@
 //! Claims of the literature, a test each, on the whole cluster in the hands of the test.
 
+mod presumptions;
+
 use bytes::Bytes;
 use consensus_core::{
     Boot, Input, NodeId, Protocol as _, Token, Wire,
     contract::atomic_commit::{AbortReason, Event, Outcome, Reason, Request},
-    sim::by_hand::{self, first},
+    sim::by_hand::first,
 };
-use twophase::{Message, Options, Presumption, Record, Timer, TwoPhase};
-
-type Cluster = by_hand::Cluster<TwoPhase>;
-
-fn cluster(count: u16, options: &Options) -> Cluster {
-    Cluster::new(count, options)
-}
-
-fn each(presumption: Presumption) -> Options {
-    Options {
-        presumption,
-        ..Options::default()
-    }
-}
-
-const ALL: [Presumption; 3] = [
-    Presumption::Abort,
-    Presumption::Commit,
-    Presumption::Nothing,
-];
+use presumptions::{ALL, cluster, each};
+use twophase::{Message, Options, Presumption, Record, Timer};
 
 /// AC4, *non-triviality*: all vote yes and nothing fails: commit.
 #[test]
